@@ -1,0 +1,16 @@
+"""The voice appliance: press, talk, be answered.
+
+Begin with `daemon.py` (every part, every wire, one nursery), then `conversation.py` (the one
+table that decides everything). The folders are the things a person can point at:
+
+    agent/    the far end: what is said, how it is written, one connection
+    sound/    ear and mouth: utterances kept until heard, answers until played, the cards
+    panel/    face and fingers: button, lamp, and what the lamp shows
+    host/     the machine beneath: service manager, control socket, money
+    standin/  a box without a box, for `demo` and for tests
+
+Imports go down only: `cli` > `daemon` > parts that wait > parts that are pure. A test holds that,
+and that each foreign library has one room.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,607 @@
+"""One connection's life, from the first packet to the close frame. Alone imports trio_websocket.
+
+Why our own connector: `open_websocket(connect_timeout=…)` never returns from a server that accepts
+and stays silent (its reader task is not under the timeout), waits the whole timeout for one that
+closes early, and builds a TLS context (25 ms here, 0.3 s on a Zero) each time. So we connect
+ourselves, under one deadline, and hand the finished stream over. All that this library, h11,
+wsproto, ssl and sockets can raise becomes one of our `AgentError`s at this door.
+
+The laws of a session:
+
+  * Nothing is billed before the upgrade, so TCP and TLS may be made on a mere suspicion; the
+    upgrade waits to be allowed.
+  * One task sends; nothing cancels it but the end, because a cancelled send leaves half a frame.
+  * The receive loop never waits: what it hands on is taken by plain calls.
+  * However it ends, a close frame is tried first, and for a bounded time.
+
+Measured: a link that has died is known within 6 s while we send and 8 s while we do not.
+"""
+
+import errno
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import h11
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from appliance.agent import v1
+from appliance.agent.messages import (
+    EndTurn,
+    Failed,
+    FromAgent,
+    KeepAlive,
+    Settings,
+    SettingsApplied,
+    ToAgent,
+    TurnSent,
+    Unhandled,
+    UserText,
+    Warned,
+    Welcome,
+)
+from appliance.errors import (
+    AgentError,
+    AgentLost,
+    AgentMisspoke,
+    AgentRefused,
+    AgentUnreachable,
+    Trouble,
+)
+from appliance.sound.utterance import EndOfTurn
+
+log = logging.getLogger("appliance.agent")
+
+OPEN_LIMIT_S = 10.0  # from the dial to the accepted settings, without the wait to be allowed
+CLOSE_LIMIT_S = 1.0
+KEEP_ALIVE_S = 4.0  # documented are 8; at 8 to 10 sessions were seen to die (deepgram-js-sdk#419)
+MESSAGES_MAX = 64  # words that wait to be sent; sound does not wait here
+TAIL_LIMIT_S = 6.0  # zeros that end a turn where the end cannot be said
+TAIL_AGAIN_S = 1.0  # zeros before the end is said once more
+
+# A dead peer: probes after 5 s of quiet, two of them 2 s apart, and 5 s for what was sent.
+TCP_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000),
+)
+
+NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+FOREIGN = (
+    OSError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio_websocket.ConnectionClosed,
+    trio_websocket.HandshakeError,
+    h11.ProtocolError,
+    wsproto.utilities.ProtocolError,
+)
+
+
+class Uplink(Protocol):
+    """What is to be sent: the utterances."""
+
+    def new_connection(self) -> None:
+        """Begin with the first sample that is kept."""
+
+    def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
+        """The next piece, the end of a turn, or None."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the agent is."""
+
+    host: str
+    port: int
+    path: str
+    tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """The address in a checked `ws://` or `wss://` URL."""
+        parts = urlsplit(url)
+        tls = parts.scheme == "wss"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.hostname or "", parts.port or (443 if tls else 80), path, tls)
+
+    @property
+    def host_header(self) -> str:
+        """The port is left out where it is the usual one: with `:443` the server answers 404."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+class Dialer:
+    """Makes connections to one address, up to and without the upgrade."""
+
+    def __init__(self, address: Address, *, ca_file: str | None = None) -> None:
+        self.address = address
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+
+    async def prepare(self) -> None:
+        """Build the TLS context, once and in a thread: it takes long on a small box."""
+        if self.address.tls and self._context is None:
+            self._context = await trio.to_thread.run_sync(self._build_context)
+
+    def _build_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._ca_file or None)
+
+    async def __call__(self) -> trio.abc.Stream:
+        """Connect, with TLS if the address wants it. Waits; bounded by its caller.
+
+        Raises:
+            AgentUnreachable: no such name, nobody there, or a certificate not to be trusted.
+        """
+        await self.prepare()
+        try:
+            tcp = await trio.open_tcp_stream(self.address.host, self.address.port)
+        except OSError as error:
+            raise _unreachable(error) from error
+        for option in TCP_OPTIONS:
+            tcp.setsockopt(*option)
+        if self._context is None:
+            return tcp
+        tls = trio.SSLStream(
+            tcp, self._context, server_hostname=self.address.host, https_compatible=True
+        )
+        try:
+            await tls.do_handshake()
+        except (OSError, trio.BrokenResourceError) as error:
+            await trio.aclose_forcefully(tls)
+            raise _untrusted(error) from error
+        except trio.Cancelled:
+            await trio.aclose_forcefully(tls)
+            raise
+        return tls
+
+
+def _unreachable(error: OSError) -> AgentUnreachable:
+    reasons: list[BaseException] = [error]
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        reasons += error.__cause__.exceptions
+    elif error.__cause__ is not None:
+        reasons.append(error.__cause__)
+    if any(isinstance(one, socket.gaierror) for one in reasons):
+        return AgentUnreachable(Trouble.NO_NETWORK, f"the name cannot be looked up: {error}")
+    if any(isinstance(one, OSError) and one.errno in UNROUTABLE for one in reasons):
+        return AgentUnreachable(Trouble.NO_NETWORK, f"no way there: {reasons[-1]}")
+    return AgentUnreachable(Trouble.UNREACHABLE, f"nobody answers there: {reasons[-1]}")
+
+
+def _untrusted(error: Exception) -> AgentUnreachable:
+    cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code == NOT_YET_VALID:
+            return AgentUnreachable(
+                Trouble.CLOCK_WRONG, "the server's certificate is not valid yet: is the clock set?"
+            )
+        return AgentUnreachable(Trouble.CERTIFICATE, f"not trusted: {cause.verify_message}")
+    if isinstance(cause, ssl.SSLError):
+        return AgentUnreachable(Trouble.GARBAGE, f"no TLS is spoken there: {cause.reason}")
+    return AgentUnreachable(Trouble.UNREACHABLE, f"the server broke off: {cause or error!r}")
+
+
+STATUS: dict[int, Trouble] = {
+    401: Trouble.KEY_REFUSED,
+    402: Trouble.NO_CREDIT,
+    403: Trouble.KEY_REFUSED,
+    404: Trouble.NOT_FOUND,
+    429: Trouble.TOO_MANY,
+}
+
+
+def _rejected(error: trio_websocket.ConnectionRejected) -> AgentError:
+    """What an HTTP answer in place of the upgrade means."""
+    status = error.status_code
+    told = {bytes(name).lower(): bytes(value) for name, value in error.headers or ()}
+    reason = told.get(b"dg-error", b"").decode("ascii", "replace")
+    request = told.get(b"dg-request-id", b"").decode("ascii", "replace")
+    words = f"the server answered HTTP {status}"
+    words += f" ({reason})" if reason else ""
+    words += f", request {request}" if request else ""
+    if status in STATUS:
+        return AgentRefused(STATUS[status], words)
+    if status >= 500:
+        return AgentRefused(Trouble.SERVER_ERROR, words)
+    return AgentMisspoke(Trouble.GARBAGE, f"{words} in place of the upgrade")
+
+
+class _Stream(trio.abc.Stream):
+    """The stream below the WebSocket, which tells when the far end has closed it.
+
+    The library's handshake waits for ever for a server that closes before it answers.
+    """
+
+    def __init__(self, below: trio.abc.Stream) -> None:
+        self.ended = trio.Event()
+        self._below = below
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._below.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._below.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._below.receive_some(max_bytes)
+        except (OSError, trio.BrokenResourceError):
+            self.ended.set()
+            raise
+        if not data:
+            self.ended.set()
+        return data
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
+class Session:
+    """One connection. `run` lives as long as it; all else are plain calls that never wait.
+
+    Args:
+        settings: what is said first.
+        uplink: where the sound comes from.
+        connect: makes the stream below the WebSocket; raises `AgentError`.
+        address: for the request; not looked up here.
+        authorization: the header's value, or None on loopback without a key.
+        message_s: how much sound goes into one message.
+        hear: takes a piece of sound of the agent's.
+        tell: takes what the agent says, and `TurnSent`.
+        billed: told when the upgrade was asked for, once it was granted; and None at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        uplink: Uplink,
+        connect: Callable[[], Awaitable[trio.abc.Stream]],
+        address: Address,
+        authorization: str | None,
+        message_s: float,
+        hear: Callable[[bytes], None],
+        tell: Callable[[FromAgent | TurnSent], None],
+        billed: Callable[[float | None], None],
+    ) -> None:
+        self.request_id = ""
+        self.end_turn_refused = False
+        self._settings = settings
+        self._uplink = uplink
+        self._connect = connect
+        self._address = address
+        self._authorization = authorization
+        self._message_s = message_s
+        self._message_bytes = 2 * round(message_s * settings.rate_hz)
+        self._hear = hear
+        self._tell = tell
+        self._billed = billed
+        self._allowed = trio.Event()
+        self._over = trio.Event()
+        self._failure: AgentError | None = None
+        self._close_limit_s = CLOSE_LIMIT_S
+        self._close_scope: trio.CancelScope | None = None
+        self._dial_scope = trio.CancelScope()
+        self._wake = trio.Event()
+        self._messages: deque[ToAgent] = deque()
+        self._applied = False
+        self._can_end_turn = v1.can_end_turn(settings)
+        self._end_turn_said = False
+        self._tail_until_s: float | None = None
+        self._tail_next_s = 0.0
+        self._end_after_tail = False
+
+    # ── plain calls ──────────────────────────────────────────────────────────────────────────
+
+    def allow_upgrade(self) -> None:
+        """From here on it may cost."""
+        self._allowed.set()
+
+    def hang_up(self, limit_s: float = CLOSE_LIMIT_S) -> None:
+        """End it with a close frame, in at most `limit_s`; a second call can only shorten that.
+
+        A connection that has not been upgraded needs no close frame and is let go at once.
+        """
+        self._close_limit_s = min(self._close_limit_s, limit_s)
+        if self._close_scope is not None:
+            limit = trio.current_time() + limit_s
+            self._close_scope.deadline = min(self._close_scope.deadline, limit)
+        self._dial_scope.cancel()
+        self._over.set()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def end_turn_again(self) -> None:
+        """A second of silence and the end once more, where it can be said; else silence goes."""
+        if self._applied and self._can_end_turn:
+            self._start_tail(TAIL_AGAIN_S)
+            self._end_after_tail = True
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Connect, converse, close. Waits for all of it; returns after `hang_up`.
+
+        Raises:
+            AgentError: it ended otherwise.
+        """
+        opened_s = trio.current_time()
+        with self._dial_scope:
+            stream = await self._dial()
+            try:
+                waited_s = trio.current_time()
+                await self._allowed.wait()
+                waited_s = trio.current_time() - waited_s
+            except trio.Cancelled:
+                await trio.aclose_forcefully(stream)
+                raise
+        if self._dial_scope.cancelled_caught:
+            return
+        # From here on `hang_up` goes through the close frame.
+        self._dial_scope = trio.CancelScope()
+        deadline_s = opened_s + waited_s + OPEN_LIMIT_S
+        watched = _Stream(stream)
+        try:
+            with _our_errors(lost=lambda: self._applied):
+                async with trio.open_nursery() as nursery:
+                    await self._live(nursery, watched, deadline_s)
+        finally:
+            await trio.aclose_forcefully(stream)
+            self._billed(None)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _dial(self) -> trio.abc.Stream:
+        with trio.move_on_after(OPEN_LIMIT_S):
+            return await self._connect()
+        raise AgentUnreachable(
+            Trouble.SILENT, f"no connection to {self._address.host} within {OPEN_LIMIT_S:.0f} s"
+        )
+
+    async def _live(self, nursery: trio.Nursery, stream: _Stream, deadline_s: float) -> None:
+        asked_s = trio.current_time()
+        ws = await self._upgrade(nursery, stream, deadline_s)
+        if ws is None:
+            nursery.cancel_scope.cancel()
+            return
+        self._billed(asked_s)
+        nursery.start_soon(self._receive, ws)
+        nursery.start_soon(self._send, ws)
+        nursery.start_soon(self._keep_alive)
+        nursery.start_soon(self._expect_ready, deadline_s)
+        await self._over.wait()
+        with trio.move_on_after(self._close_limit_s) as self._close_scope:
+            await ws.aclose(1000)
+        nursery.cancel_scope.cancel()
+
+    async def _upgrade(
+        self, nursery: trio.Nursery, stream: _Stream, deadline_s: float
+    ) -> trio_websocket.WebSocketConnection | None:
+        """The HTTP request and its answer; None if it was hung up meanwhile or the server left."""
+        headers = [(b"User-Agent", b"voice-appliance")]
+        if self._authorization is not None:
+            headers.append((b"Authorization", self._authorization.encode()))
+        ws: trio_websocket.WebSocketConnection | None = None
+        with trio.CancelScope(deadline=deadline_s) as scope:
+
+            async def give_up(event: trio.Event) -> None:
+                await event.wait()
+                scope.cancel()
+
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(give_up, stream.ended)
+                waiting.start_soon(give_up, self._over)
+                ws = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    stream,  # type: ignore[arg-type]  # any trio Stream will do, says its manual
+                    self._address.host_header,
+                    self._address.path,
+                    extra_headers=headers,
+                    message_queue_size=512,
+                    receive_buffer_size=None,
+                    max_message_size=4 * 2**20,
+                )
+                waiting.cancel_scope.cancel()
+        if ws is None and not self._over.is_set():
+            self._end(
+                AgentUnreachable(Trouble.UNREACHABLE, "the server closed before it answered")
+                if stream.ended.is_set()
+                else AgentUnreachable(Trouble.SILENT, "the server did not answer the upgrade")
+            )
+        return ws
+
+    def _end(self, failure: AgentError) -> None:
+        """It is over, and not by our wish; the first reason counts."""
+        if not self._over.is_set():
+            self._failure = failure
+            self._over.set()
+
+    async def _expect_ready(self, deadline_s: float) -> None:
+        await trio.sleep_until(deadline_s)
+        if not self._applied:
+            self._end(AgentUnreachable(Trouble.SILENT, "the agent did not accept the settings"))
+
+    # ── receiving ────────────────────────────────────────────────────────────────────────────
+
+    async def _receive(self, ws: trio_websocket.WebSocketConnection) -> None:
+        try:
+            while True:
+                frame = await ws.get_message()
+                if self._over.is_set():
+                    continue  # nothing of a session that was hung up is heard
+                if isinstance(frame, bytes):
+                    self._hear(frame)
+                else:
+                    self._understand(v1.decode(frame))
+        except trio_websocket.ConnectionClosed as closed:
+            reason = closed.reason
+            words = f"{reason.code} {reason.reason or ''}".strip() if reason else "no close frame"
+            self._end(AgentLost(Trouble.LINK_LOST, f"the server closed: {words}"))
+        except AgentError as error:
+            self._end(error)
+
+    def _understand(self, message: FromAgent) -> None:
+        match message:
+            case Welcome(request_id):
+                self.request_id = request_id
+                self._say(self._settings)
+            case SettingsApplied():
+                self._applied = True
+                self._uplink.new_connection()
+                self.wake()
+            case UserText():
+                self._stop_tail()
+            case Warned(code, description):
+                log.warning("the agent warns: %s: %s", code, description)
+                if self._refuses_end_turn(code):
+                    self._can_end_turn = False
+                    self._start_tail(TAIL_LIMIT_S)
+            case Failed(code, description):
+                self._fail(code, description)
+            case Unhandled(name):
+                log.info("the agent said %s, which means nothing to us", name[:80])
+            case _:
+                pass
+        self._tell(message)
+
+    def _refuses_end_turn(self, code: str) -> bool:
+        refused = v1.refuses_end_turn(
+            code, self._settings, applied=self._applied, said=self._end_turn_said
+        )
+        self.end_turn_refused = self.end_turn_refused or refused
+        return refused
+
+    def _fail(self, code: str, description: str) -> None:
+        words = f"the agent failed: {code}: {description[:200]}"
+        if self._refuses_end_turn(code):
+            self._end(AgentLost(Trouble.END_TURN_REFUSED, words))
+        elif code in v1.GOES_ON:
+            log.warning("%s", words)
+        else:
+            self._end(AgentLost(v1.trouble_of(code), words))
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────
+
+    def _say(self, message: ToAgent) -> None:
+        if len(self._messages) >= MESSAGES_MAX:
+            self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
+            return
+        self._messages.append(message)
+        self.wake()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await trio.sleep(KEEP_ALIVE_S)
+            if self._applied and KeepAlive() not in self._messages:
+                self._say(KeepAlive())
+
+    async def _send(self, ws: trio_websocket.WebSocketConnection) -> None:
+        """The only task that sends; between two frames it looks for what is most urgent."""
+        try:
+            while not self._over.is_set():
+                self._wake = trio.Event()
+                frame = self._next_frame(trio.current_time())
+                if frame is not None:
+                    await ws.send_message(frame)
+                elif self._tail_until_s is None:
+                    await self._wake.wait()
+                else:
+                    with trio.move_on_at(self._tail_next_s):
+                        await self._wake.wait()
+        except trio_websocket.ConnectionClosed:
+            pass  # `_receive` learns it too, and why
+
+    def _next_frame(self, now_s: float) -> str | bytes | None:
+        if self._messages:
+            return v1.encode(self._messages.popleft())
+        if not self._applied:
+            return None
+        piece = self._uplink.read(self._message_bytes, now_s)
+        if isinstance(piece, EndOfTurn):
+            return self._end_turn(piece.number)
+        if piece is not None:
+            self._stop_tail()
+            return piece
+        return self._tail(now_s)
+
+    def _end_turn(self, number: int) -> str | None:
+        self._tell(TurnSent(number))
+        if self._can_end_turn:
+            self._end_turn_said = True
+            return v1.encode(EndTurn())
+        self._start_tail(TAIL_LIMIT_S)
+        return None
+
+    def _start_tail(self, length_s: float) -> None:
+        now_s = trio.current_time()
+        self._tail_until_s, self._tail_next_s = now_s + length_s, now_s
+        self._end_after_tail = False
+        self.wake()
+
+    def _stop_tail(self) -> None:
+        self._tail_until_s, self._end_after_tail = None, False
+
+    def _tail(self, now_s: float) -> str | bytes | None:
+        """Zeros at the pace of sound: only silence that is heard can end a turn."""
+        if self._tail_until_s is None or now_s < self._tail_next_s:
+            return None
+        if now_s >= self._tail_until_s:
+            again = self._end_after_tail
+            self._stop_tail()
+            return v1.encode(EndTurn()) if again else None
+        self._tail_next_s += self._message_s
+        return bytes(self._message_bytes)
+
+
+@contextmanager
+def _our_errors(lost: Callable[[], bool]) -> Iterator[None]:
+    """Turn everything foreign, in groups or not, into one of ours; our own bugs go through."""
+    try:
+        yield
+    except FOREIGN as error:
+        raise _ours(error, lost=lost()) from error
+    except BaseExceptionGroup as group:
+        foreign, rest = group.split((*FOREIGN, AgentError, trio.Cancelled))
+        if rest is not None or foreign is None:
+            raise
+        leaves = list(_leaves(foreign))
+        ours = [_ours(one, lost=lost()) for one in leaves if not isinstance(one, trio.Cancelled)]
+        if not ours:
+            raise
+        raise ours[0] from group
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
+def _ours(error: BaseException, *, lost: bool) -> AgentError:
+    if isinstance(error, AgentError):
+        return error
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        return _rejected(error)
+    if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError):
+        return AgentMisspoke(Trouble.GARBAGE, f"the server speaks no WebSocket: {error}")
+    if lost:
+        return AgentLost(Trouble.LINK_LOST, f"the connection broke: {error!r}")
+    return AgentUnreachable(Trouble.UNREACHABLE, f"the connection broke early: {error!r}")

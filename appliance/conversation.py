@@ -1,0 +1,890 @@
+"""READ SECOND. What the box does, whatever happens: phases, events, actions, and the one table.
+
+Rule 1: everything that changes the phase is a cell of `TABLE`. Every cell is written, also those
+in which nothing happens, so that each of them is a decision. `README.md` prints it.
+
+Rule 2: this file is pure. Time comes in as an argument and goes out as `next_deadline_s`;
+randomness is handed in; sound never passes through here. `handle` is told what happened and
+answers with what is to be done, in order; the daemon does it before anything else happens.
+
+Beside the phase stand facts that every phase may have: the `link` (down, dialing, up, closing),
+whether the button is `held`, whether the box is `muted`, which half of the card is missing. What
+is kept to be sent and what waits to be played are asked of their rooms (`Ear`, `Mouth`), not
+remembered a second time. A held press without a connection is *listening*, because its sound is
+being kept; how far the connection has come is the link's business.
+
+Rule 3: each phase that is busy has a deadline armed, with a named outcome. A hypothesis test
+walks at random and holds us to it.
+
+Two profiles share the table and differ in the rows of the finger: in `hold` the utterance ends
+when the button is let go; in `tap` the microphone stays open and the agent finds the ends.
+
+Decided here, where the design left room:
+  * In `tap` the box listens again after an answer: sound is kept then, and the lamp says so.
+    *Resting* there lasts only for the 300 ms until the room is quiet, and while muted.
+  * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
+    for 3 s. A missing microphone or speaker shows until it is back.
+  * Backoff starts anew when the agent has taken words or answered, not when it has merely
+    accepted the settings: a server that accepts and fails at once is not dialled in a loop.
+  * An answer withheld under a held button that belongs to an earlier utterance gives way to the
+    new one when the button is let go; played is only an answer to what was being said.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, unique
+from types import MappingProxyType
+from typing import Protocol
+
+from appliance.errors import Retry, Trouble
+
+TAIL_S = 0.2  # last syllables: what the microphone still hears after the release
+TEXT_LATE_S = 2.5  # no text of an ended turn: its end is said once more
+TEXT_MISSING_S = 6.0  # no text at all: the agent heard nothing
+THINK_S = 15.0  # from the user's text to the first sound
+THINK_MORE_S = 5.0  # for each sign that the agent is still at it
+THINK_MAX_S = 60.0
+WAIT_S = 30.0  # an ended utterance waits so long for a connection and to be taken
+SOUND_GAP_S = 1.5  # an answer without its end: so long after the last sample it is over
+ECHO_S = 0.3  # a room is quiet so long after the speaker
+GRACE_S = 1.5  # an impatient second press ends nothing
+SHOW_BRIEFLY_S = 3.0
+SHOW_S = 30.0
+BACKOFF_MIN_S = 0.5
+BACKOFF_MAX_S = 30.0
+
+BRIEF = frozenset({Trouble.HEARD_NOTHING, Trouble.NO_ANSWER})
+HARDWARE = frozenset({Trouble.MICROPHONE_MISSING, Trouble.SPEAKER_MISSING})
+
+
+class Mode(Enum):
+    """A talk profile."""
+
+    HOLD = "hold"
+    TAP = "tap"
+
+
+class Phase(Enum):
+    """What the box is doing, as its owner would say it."""
+
+    ASLEEP = "asleep"  # no connection, nothing kept
+    LISTENING = "listening"  # sound is being kept
+    THINKING = "thinking"  # words are with the agent, or on their way
+    SPEAKING = "speaking"  # an answer sounds, until its last sample has left the card
+    RESTING = "resting"  # connected and billed, nobody talks
+    TROUBLE = "trouble"  # something failed, and `Conversation.trouble` says what
+
+
+class Link(Enum):
+    """The connection to the agent. At most one socket exists in any state but *down*."""
+
+    DOWN = "down"
+    DIALING = "dialing"
+    UP = "up"
+    CLOSING = "closing"
+
+
+class Event(Enum):
+    """What can happen. The value is its word in the journal and in the README."""
+
+    PRESSED = "press"
+    RELEASED = "release"
+    MUTED = "mute"
+    UNMUTED = "unmute"
+    LINK_UP = "link ready"
+    LINK_DOWN = "link closed"
+    LINK_LOST = "link lost"
+    TURN_SENT = "end of turn sent"
+    USER_SPOKE = "user started speaking"
+    USER_TEXT = "user text"
+    STILL_THINKING = "still thinking"
+    THINK_FAILED = "thinking failed"
+    ANSWER_BEGAN = "answer's first sound"
+    AUDIO_DONE = "answer sent whole"
+    SPEAKER_DRY = "last sample played"
+    MICROPHONE_LOST = "microphone gone"
+    MICROPHONE_FOUND = "microphone back"
+    SPEAKER_LOST = "speaker gone"
+    SPEAKER_FOUND = "speaker back"
+    # Deadlines, each armed by a cell
+    TAP_OVER = "longer than a tap"
+    TAIL_OVER = "end of the tail"
+    TURN_FULL = "utterance full"
+    TEXT_LATE = "text is late"
+    TEXT_MISSING = "no text came"
+    THINK_OVER = "thought too long"
+    WAIT_OVER = "waited too long"
+    SOUND_OVER = "no more sound"
+    ECHO_OVER = "room is quiet"
+    QUIET_OVER = "quiet for long"
+    CONVERSATION_OVER = "conversation full"
+    REDIAL_DUE = "time to redial"
+    TROUBLE_OVER = "trouble shown"
+
+
+class Action(Enum):
+    """What is to be done, at once and without waiting."""
+
+    LISTEN = "open the microphone and begin an utterance, if none is open"
+    SEND = "let the open utterance be sent"
+    MARK_SPEECH = "keep the open utterance from a second before now"
+    END = "shut the microphone; the utterance ends, and so does the turn"
+    ERASE = "as END, but what was not yet sent is erased"
+    DISCARD = "shut the microphone and forget the open utterance"
+    END_AGAIN = "let the next utterance pass, or say the end of the turn once more"
+    DROP_SENT = "forget the ended utterances that were sent"
+    DROP_ALL = "forget every utterance"
+    SHUT = "send zeros for the microphone"
+    CUT = "silence at once; this answer stays dead"
+    CUT_BY_SERVER = "silence at once; the agent has stopped by itself"
+    PLAY = "play the withheld answer"
+    FINISH = "the answer is over: let the speaker rest"
+    DIAL = "connect, but without the upgrade that opens the bill"
+    UPGRADE = "allow the upgrade"
+    HURRY = "let the closing end within half a second"
+    HANG_UP = "close the connection with a close frame"
+    ABORT = "give up the connection that is being made"
+
+
+@dataclass(frozen=True)
+class Talk:
+    """The settings that this machine reads; seconds."""
+
+    mode: Mode = Mode.HOLD
+    tap_s: float = 0.25
+    half_duplex: bool = True
+    hang_up_after_s: float = 20.0
+    max_turn_s: float = 60.0
+    max_conversation_s: float = 600.0  # 0: none
+
+
+class Ear(Protocol):
+    """What is asked of the utterances."""
+
+    @property
+    def pending(self) -> bool:
+        """An ended utterance has not been taken."""
+
+    @property
+    def speaking(self) -> bool:
+        """The open utterance holds speech, or sound that was never sent."""
+
+    @property
+    def sent(self) -> bool:
+        """Some sound of the open utterance has been sent."""
+
+    @property
+    def heard_early(self) -> bool:
+        """The agent has sent the text of the utterance that is still open."""
+
+
+class Mouth(Protocol):
+    """What is asked of the answers."""
+
+    @property
+    def withheld(self) -> bool:
+        """An answer came while the button was held, and waits."""
+
+    @property
+    def discarding(self) -> bool:
+        """Sound that comes now belongs to a dead answer."""
+
+    @property
+    def done(self) -> bool:
+        """The agent has sent the last byte of the answer."""
+
+    @property
+    def dry(self) -> bool:
+        """Nothing waits, and the last sample has left the card."""
+
+
+@unique
+class Cell(Enum):
+    """What an event does in a phase. The name is the method that does it, the value its words."""
+
+    STAY = "–"
+    BEGIN = "listen, dial"
+    GO_ON = "the same utterance goes on"
+    APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
+    INTERRUPT = "silence, listen"
+    ASK_END = "(its release hangs up)"
+    END_TURN = "end of turn, think; after a mere tap nothing is sent"
+    END_CONVERSATION = "hang up, if the press was meant so"
+    FULL = "as a release"
+    CLOSE_TURN = "end of turn, think"
+    COMMIT = "send, allow the upgrade"
+    ERASE_TURN = "erase, rest"
+    REOPEN = "listen again"
+    CONNECTED = "send what is kept"
+    RECONNECTED = "send what is kept, think"
+    NOT_WANTED = "hang up again"
+    DIAL_NOW = "dial, if words wait"
+    KEEP_AND_REDIAL = "keep listening, redial; refused: trouble"
+    RESEND = "redial, send again; nothing kept: trouble"
+    LOST_IN_TROUBLE = "redial if words wait"
+    PLAY_OUT = "play what is here"
+    FALL_ASLEEP = "sleep"
+    EXPECT_TEXT = "wait for the text"
+    PASS_ON = "say the end again"
+    HEARD_NOTHING = "trouble: heard nothing"
+    FORGET_SENT = "forget that utterance"
+    GIVE_UP = "trouble: no connection"
+    NO_ANSWER = "trouble: no answer"
+    THINK = "think"
+    THINK_LONGER = "think 5 s longer"
+    SPEAK = "speak"
+    SPEAK_ON = "speak on"
+    WITHHOLD = "withhold it while the button is held"
+    HUSH = "silence"
+    HUSH_AND_REST = "silence, rest"
+    HUSH_AND_LISTEN = "silence, listen on"
+    MARK = "keep from 1 s before"
+    END_IF_DRY = "rest once it has been played"
+    END_IF_DONE = "rest; after 1.5 s if its end was not told"
+    REST_UNHEARD = "rest, if it was the awaited one"
+    REST = "rest"
+    HANG_UP = "hang up, sleep"
+    HANG_UP_AFTER = "hang up after the answer"
+    EAR_LOST = "hang up; trouble: microphone missing"
+    END_DEAF = "as a release, unheard"
+    MOUTH_LOST = "hang up; trouble: speaker missing"
+    EAR_BACK = "sleep, if that was the trouble"
+    MOUTH_BACK = "sleep, if that was it"
+
+
+C, E, P = Cell, Event, Phase
+PHASES = (P.ASLEEP, P.LISTENING, P.THINKING, P.SPEAKING, P.RESTING, P.TROUBLE)
+Row = tuple[Cell, Cell, Cell, Cell, Cell, Cell]
+_ = C.STAY
+
+# fmt: off
+# What means the same in both profiles.
+#                        asleep         listening          thinking         speaking         resting          trouble
+_BOTH: Mapping[Event, Row] = {
+    E.LINK_UP:          (C.NOT_WANTED,  C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     _,               C.RECONNECTED),
+    E.LINK_DOWN:        (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               C.FALL_ASLEEP,   _),
+    E.LINK_LOST:        (_,             C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
+    E.REDIAL_DUE:       (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               _,               C.DIAL_NOW),
+    E.TURN_SENT:        (_,             C.EXPECT_TEXT,     C.EXPECT_TEXT,   C.EXPECT_TEXT,   _,               _),
+    E.TEXT_LATE:        (_,             C.PASS_ON,         C.PASS_ON,       C.PASS_ON,       _,               _),
+    E.TEXT_MISSING:     (_,             C.FORGET_SENT,     C.HEARD_NOTHING, C.FORGET_SENT,   _,               _),
+    E.WAIT_OVER:        (_,             C.GIVE_UP,         C.GIVE_UP,       C.FORGET_SENT,   _,               C.GIVE_UP),
+    E.STILL_THINKING:   (_,             _,                 C.THINK_LONGER,  _,               _,               _),
+    E.THINK_FAILED:     (_,             _,                 C.NO_ANSWER,     _,               _,               _),
+    E.THINK_OVER:       (_,             _,                 C.NO_ANSWER,     _,               _,               _),
+    E.AUDIO_DONE:       (_,             _,                 C.REST_UNHEARD,  C.END_IF_DRY,    _,               _),
+    E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
+    E.SOUND_OVER:       (_,             _,                 _,               C.REST,          _,               _),
+    E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
+    E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
+}
+
+_HOLD: Mapping[Event, Row] = {
+    E.PRESSED:          (C.BEGIN,       C.GO_ON,           C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
+    E.RELEASED:         (_,             C.END_TURN,        _,               _,               _,               _),
+    E.TAP_OVER:         (_,             C.COMMIT,          _,               _,               _,               _),
+    E.TAIL_OVER:        (_,             C.CLOSE_TURN,      _,               _,               _,               _),
+    E.TURN_FULL:        (_,             C.FULL,            _,               _,               _,               _),
+    E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
+    E.UNMUTED:          (_,             _,                 _,               _,               _,               _),
+    E.USER_SPOKE:       (_,             C.HUSH,            C.HUSH,          C.HUSH_AND_REST, C.HUSH,          C.HUSH),
+    E.USER_TEXT:        (_,             C.EXPECT_TEXT,     C.THINK,         C.SPEAK_ON,      C.THINK,         C.THINK),
+    E.ANSWER_BEGAN:     (_,             C.WITHHOLD, C.SPEAK,       C.SPEAK_ON,      C.SPEAK,         C.SPEAK),
+    E.ECHO_OVER:        (_,             _,                 _,               _,               _,               _),
+    E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP,       _),
+    E.CONVERSATION_OVER: (_,            _,                 C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               _,               _),
+}
+
+_TAP: Mapping[Event, Row] = {
+    E.PRESSED:          (C.BEGIN,       C.ASK_END,         C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
+    E.RELEASED:         (_,             C.END_CONVERSATION, _,              _,               _,               _),
+    E.TAP_OVER:         (_,             _,                 _,               _,               _,               _),
+    E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
+    E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
+    E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
+    E.UNMUTED:          (_,             _,                 _,               _,               C.REOPEN,        _),
+    E.USER_SPOKE:       (_,             C.MARK,            C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN),
+    E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.SPEAK_ON,      C.THINK,         C.THINK),
+    E.ANSWER_BEGAN:     (_,             C.SPEAK,           C.SPEAK,         C.SPEAK_ON,      C.SPEAK,         C.SPEAK),
+    E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
+    E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
+    E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
+}
+# fmt: on
+
+TABLE: Mapping[Mode, Mapping[Event, Mapping[Phase, Cell]]] = MappingProxyType(
+    {
+        mode: MappingProxyType(
+            {
+                event: MappingProxyType(dict(zip(PHASES, row, strict=True)))
+                for event, row in {**own, **_BOTH}.items()
+            }
+        )
+        for mode, own in ((Mode.HOLD, _HOLD), (Mode.TAP, _TAP))
+    }
+)
+
+
+class Conversation:
+    """The machine. `handle` and `due` are the only ways in; they never wait.
+
+    Args:
+        talk: the owner's choices.
+        ear: the utterances, asked and never changed.
+        mouth: the answers, asked and never changed.
+        random: a number of [0, 1), for the jitter of redialling.
+    """
+
+    def __init__(self, talk: Talk, ear: Ear, mouth: Mouth, *, random: Callable[[], float]) -> None:
+        self.phase = Phase.ASLEEP
+        self.link = Link.DOWN
+        self.held = False
+        self.muted = False
+        self.trouble: Trouble | None = None
+        self.missing: set[Trouble] = set()
+        self._talk = talk
+        self._ear = ear
+        self._mouth = mouth
+        self._random = random
+        self._table = TABLE[talk.mode]
+        self._deadlines: dict[Event, float] = {}
+        self._failures = 0  # dials and sessions since the agent last did anything for us
+        self._began_s = 0.0  # the press that began to listen
+        self._stopped_s = float("-inf")  # the press that last stopped an answer
+        self._thinking_since_s = 0.0
+        self._ending = False  # a press that asks for the end when it is let go
+        self._last = False  # hang up after this answer
+        self._why: Trouble | None = None  # what the event that is being handled says went wrong
+        self._now = 0.0
+        self._actions: list[Action] = []
+
+    # ── ways in ──────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, event: Event, now_s: float, why: Trouble | None = None) -> list[Action]:
+        """Take note of what happened and say what to do now, in order.
+
+        Args:
+            event: what happened; a second press of a held button is none, nor is a second release.
+            now_s: a monotonic clock, the same for all calls.
+            why: the trouble of `LINK_LOST`, which needs one.
+        """
+        assert (event is Event.LINK_LOST) == (why is not None), (event, why)
+        if event in (Event.PRESSED, Event.RELEASED):
+            if self.held is (event is Event.PRESSED):
+                return []
+            self.held = event is Event.PRESSED
+        self._now, self._actions, self._why = now_s, [], why
+        self._deadlines.pop(event, None)
+        self._take_note(event)
+        getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
+        return self._actions
+
+    def due(self, now_s: float) -> Iterator[Event]:
+        """The deadlines that have passed, oldest first; each is to be handled before the next."""
+        while self._deadlines:
+            event, due_s = min(self._deadlines.items(), key=lambda item: item[1])
+            if due_s > now_s:
+                return
+            del self._deadlines[event]
+            yield event
+
+    @property
+    def next_deadline_s(self) -> float:
+        """When `due` will have something; infinity if nothing is awaited."""
+        return min(self._deadlines.values(), default=float("inf"))
+
+    def armed(self, event: Event) -> bool:
+        """Whether this deadline runs."""
+        return event in self._deadlines
+
+    # ── facts ────────────────────────────────────────────────────────────────────────────────
+
+    def _take_note(self, event: Event) -> None:
+        """Keep the facts that hold in every phase."""
+        match event:
+            case Event.MUTED | Event.UNMUTED:
+                self.muted = event is Event.MUTED
+            case Event.LINK_UP:
+                self.link = Link.UP
+                if self._talk.max_conversation_s:
+                    self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+            case Event.LINK_DOWN | Event.LINK_LOST:
+                self.link = Link.DOWN
+                self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.CONVERSATION_OVER)
+                self._last = False
+            case Event.PRESSED:
+                if self.link is Link.UP and self._talk.max_conversation_s:
+                    self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+                    self._last = False
+            case Event.MICROPHONE_LOST:
+                self.missing.add(Trouble.MICROPHONE_MISSING)
+            case Event.MICROPHONE_FOUND:
+                self.missing.discard(Trouble.MICROPHONE_MISSING)
+            case Event.SPEAKER_LOST:
+                self.missing.add(Trouble.SPEAKER_MISSING)
+            case Event.SPEAKER_FOUND:
+                self.missing.discard(Trouble.SPEAKER_MISSING)
+            case Event.USER_TEXT | Event.ANSWER_BEGAN:
+                self._failures = 0
+            case _:
+                pass
+
+    def _do(self, *actions: Action) -> None:
+        self._actions.extend(actions)
+
+    def _arm(self, event: Event, after_s: float) -> None:
+        self._deadlines[event] = self._now + after_s
+
+    def _disarm(self, *events: Event) -> None:
+        for event in events:
+            self._deadlines.pop(event, None)
+
+    @property
+    def _hold(self) -> bool:
+        return self._talk.mode is Mode.HOLD
+
+    # ── the finger ───────────────────────────────────────────────────────────────────────────
+
+    def _stay(self) -> None:
+        """Nothing happens, and that is a decision."""
+
+    def _begin(self) -> None:
+        if self.muted:
+            return  # the lamp says why
+        if self.missing:
+            self._leave()  # and the lamp says what is missing
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        self.phase, self.trouble = Phase.LISTENING, None
+        self._disarm(
+            Event.QUIET_OVER,
+            Event.TROUBLE_OVER,
+            Event.ECHO_OVER,
+            Event.SOUND_OVER,
+            Event.THINK_OVER,
+        )
+        self._began_s, self._ending = self._now, False
+        self._do(Action.LISTEN)
+        if self._hold:
+            self._arm(Event.TAP_OVER, self._talk.tap_s)
+            self._arm(Event.TURN_FULL, self._talk.max_turn_s)
+        else:
+            self._do(Action.SEND)
+            self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+        if self.link is Link.DOWN:
+            self._dial()
+        elif self.link is Link.CLOSING:
+            self._do(Action.HURRY)
+        if not self._hold and self.link is not Link.UP:
+            self._arm(Event.WAIT_OVER, WAIT_S)
+
+    def _dial(self) -> None:
+        self._disarm(Event.REDIAL_DUE)
+        self.link = Link.DIALING
+        self._do(Action.DIAL)
+        if not self.armed(Event.TAP_OVER) or self._ear.pending:
+            self._do(Action.UPGRADE)
+
+    def _go_on(self) -> None:
+        """Pressed again within the tail: one utterance, not two."""
+        self._disarm(Event.TAIL_OVER)
+
+    def _append(self) -> None:
+        """Pressed while words are with the agent, or still on their way to it."""
+        if self.muted:
+            return
+        if self.link is Link.UP:
+            self._do(Action.CUT)
+            self._stopped_s = self._now
+        self._begin()
+
+    def _interrupt(self) -> None:
+        self._do(Action.CUT)
+        self._stopped_s = self._now
+        if self.muted or self.missing:
+            self._do(Action.FINISH)
+            self._rest()
+        else:
+            self._begin()
+
+    def _ask_end(self) -> None:
+        """A press while `tap` listens: it acts when let go, so that a long one can mean more."""
+        since_s = self._stopped_s if self.link is Link.UP else self._began_s
+        self._ending = self._now - since_s >= GRACE_S
+
+    def _end_conversation(self) -> None:
+        if self._ending:
+            self._do(Action.DISCARD, Action.DROP_ALL)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Go to sleep and let go of the connection, as far as there is one."""
+        if self.link is Link.UP:
+            self._do(Action.HANG_UP)
+            self.link = Link.CLOSING
+        elif self.link is Link.DIALING:
+            self._do(Action.ABORT)
+            self.link = Link.CLOSING
+        self._sleep()
+
+    def _end_turn(self) -> None:
+        """Let go in `hold`."""
+        if self.armed(Event.TAP_OVER):
+            self._withdraw()
+        elif self._mouth.withheld and self._ear.heard_early:
+            self._play_withheld()
+        else:
+            self._arm(Event.TAIL_OVER, TAIL_S)
+
+    def _withdraw(self) -> None:
+        """It was only a tap: nothing was said."""
+        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        self._do(Action.DISCARD)
+        if self._mouth.withheld:
+            self._play_withheld()
+        elif self._ear.pending:
+            self._await_answer()
+        elif self.link is Link.UP:
+            self._rest()
+        else:
+            self._leave()
+
+    def _play_withheld(self) -> None:
+        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        self._do(Action.DISCARD, Action.PLAY)
+        self._speak()
+
+    def _full(self) -> None:
+        """The utterance is as long as one may be: a stuck button bills."""
+        self._close_turn()
+
+    def _close_turn(self) -> None:
+        """The tail is over."""
+        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        if self._mouth.withheld and self._ear.heard_early:
+            self._play_withheld()
+            return
+        if self._mouth.withheld:
+            self._do(Action.CUT)
+        self._do(Action.END)
+        self._arm(Event.WAIT_OVER, WAIT_S)
+        self._await_answer()
+
+    def _await_answer(self) -> None:
+        self.phase = Phase.THINKING
+        if not self.armed(Event.WAIT_OVER):
+            self._arm(Event.WAIT_OVER, WAIT_S)
+        if self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
+            self._dial()
+
+    def _commit(self) -> None:
+        """It is no tap: the sound may go, and the bill may begin."""
+        self._do(Action.SEND, Action.UPGRADE)
+
+    def _erase_turn(self) -> None:
+        """Muted in the middle of it."""
+        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL, Event.WAIT_OVER)
+        if self._ear.sent and (self._hold or self._ear.speaking):
+            self._do(Action.ERASE, Action.CUT)
+        else:
+            self._do(Action.DISCARD)
+        if self.link is Link.UP:
+            self._rest()
+        else:
+            self._do(Action.DROP_ALL)
+            self._leave()
+
+    def _reopen(self) -> None:
+        """The room is quiet again, or the box may hear again."""
+        if self.link is Link.UP and not self.muted and not self.missing:
+            self.phase = Phase.LISTENING
+            self._do(Action.LISTEN, Action.SEND)
+
+    # ── the link ─────────────────────────────────────────────────────────────────────────────
+
+    def _connected(self) -> None:
+        if not self._hold:
+            self._disarm(Event.WAIT_OVER)
+            if self.phase is Phase.LISTENING:
+                self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+
+    def _reconnected(self) -> None:
+        if self._ear.pending:
+            self.trouble = None
+            self._disarm(Event.TROUBLE_OVER)
+            self._await_answer()
+        else:
+            self._not_wanted()
+
+    def _not_wanted(self) -> None:
+        self._do(Action.HANG_UP)
+        self.link = Link.CLOSING
+
+    def _dial_now(self) -> None:
+        if self.link is Link.DOWN and (self.phase is Phase.LISTENING or self._ear.pending):
+            self._dial()
+
+    def _redial(self) -> bool:
+        """Arm the next dial; False if it waits for a person."""
+        assert self._why is not None
+        if self._why.retry is Retry.ON_PRESS:
+            return False
+        if self._why.retry is Retry.EACH_SECOND:
+            delay_s = 1.0
+        elif self._why.retry is Retry.AT_ONCE and not self._failures:
+            delay_s = 0.0
+        else:
+            ceiling_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0 ** min(self._failures, 10))
+            delay_s = self._random() * ceiling_s
+        self._failures += 1
+        self._arm(Event.REDIAL_DUE, delay_s)
+        return True
+
+    def _keep_and_redial(self) -> None:
+        assert self._why is not None
+        wanted = self._hold or self._ear.speaking or self._ear.pending
+        if wanted and self._redial():
+            self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
+            if not self._hold and not self.armed(Event.WAIT_OVER):
+                self._arm(Event.WAIT_OVER, WAIT_S)
+        elif not wanted and self._why in (Trouble.LINK_LOST, Trouble.GOING_AWAY):
+            self._do(Action.DISCARD)
+            self._sleep()
+        else:
+            self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+            self._do(Action.END if self._hold else Action.DISCARD)
+            self._fail(self._why)
+
+    def _resend(self) -> None:
+        assert self._why is not None
+        if self._ear.pending and self._redial():
+            self.trouble = self._why
+            self._disarm(Event.THINK_OVER)
+            if not self.armed(Event.WAIT_OVER):
+                self._arm(Event.WAIT_OVER, WAIT_S)
+        else:
+            if not self._hold:
+                self._do(Action.DISCARD)
+            self._fail(self._why)
+
+    def _lost_in_trouble(self) -> None:
+        assert self._why is not None
+        self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
+        if self._ear.pending:
+            self._redial()
+
+    def _play_out(self) -> None:
+        """What is here is played; `_rest` then finds no link."""
+        self.trouble = self._why
+
+    def _fall_asleep(self) -> None:
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._sleep()
+
+    # ── the turn ─────────────────────────────────────────────────────────────────────────────
+
+    def _expect_text(self) -> None:
+        if self._ear.pending:
+            self._arm(Event.TEXT_LATE, TEXT_LATE_S)
+            self._arm(Event.TEXT_MISSING, TEXT_MISSING_S)
+        else:  # its text is here, and nothing else was sent
+            self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
+
+    def _pass_on(self) -> None:
+        self._do(Action.END_AGAIN)
+
+    def _forget_sent(self) -> None:
+        self._do(Action.DROP_SENT)
+
+    def _heard_nothing(self) -> None:
+        self._do(Action.DROP_SENT)
+        self._fail(Trouble.HEARD_NOTHING)
+
+    def _give_up(self) -> None:
+        """Nobody took the words in time."""
+        if self._hold and self.phase is Phase.LISTENING:
+            self._do(Action.DROP_SENT)  # an earlier utterance; this one goes on
+            return
+        self._do(Action.DISCARD, Action.DROP_ALL)
+        self._leave()
+        self._fail(Trouble.NO_CONNECTION)
+
+    def _no_answer(self) -> None:
+        self._fail(Trouble.NO_ANSWER)
+
+    def _think(self) -> None:
+        self.phase, self.trouble = Phase.THINKING, None
+        self._disarm(Event.QUIET_OVER, Event.TROUBLE_OVER, Event.ECHO_OVER, Event.TURN_FULL)
+        self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING)
+        if not self._ear.pending:
+            self._disarm(Event.WAIT_OVER)
+        self._thinking_since_s = self._now
+        self._arm(Event.THINK_OVER, THINK_S)
+
+    def _think_longer(self) -> None:
+        due_s = self._deadlines.get(Event.THINK_OVER)
+        if due_s is not None:
+            limit_s = self._thinking_since_s + THINK_MAX_S
+            self._deadlines[Event.THINK_OVER] = min(due_s + THINK_MORE_S, limit_s)
+
+    # ── the answer ───────────────────────────────────────────────────────────────────────────
+
+    def _speak(self) -> None:
+        if Trouble.SPEAKER_MISSING in self.missing:
+            self._mouth_lost()
+            return
+        self.phase, self.trouble = Phase.SPEAKING, None
+        self._disarm(
+            Event.QUIET_OVER,
+            Event.TROUBLE_OVER,
+            Event.ECHO_OVER,
+            Event.SOUND_OVER,
+            Event.THINK_OVER,
+            Event.TURN_FULL,
+        )
+        if not self._ear.pending:
+            self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
+        if not self._hold and self._talk.half_duplex:
+            self._do(Action.SHUT)
+
+    def _speak_on(self) -> None:
+        self._disarm(Event.SOUND_OVER)
+
+    def _withhold(self) -> None:
+        """Under a held button an answer waits; the answers know that and keep it."""
+
+    def _hush(self) -> None:
+        self._do(Action.CUT_BY_SERVER)
+
+    def _hush_and_rest(self) -> None:
+        self._do(Action.CUT_BY_SERVER, Action.FINISH)
+        if self._ear.pending:
+            self._await_answer()
+        else:
+            self._rest()
+
+    def _hush_and_listen(self) -> None:
+        self._do(Action.CUT_BY_SERVER)
+        if self.phase is Phase.SPEAKING:
+            self._do(Action.FINISH)
+        if self.muted or self.missing:
+            self._rest()
+            return
+        self.phase, self.trouble = Phase.LISTENING, None
+        self._disarm(Event.ECHO_OVER, Event.SOUND_OVER, Event.THINK_OVER, Event.TROUBLE_OVER)
+        self._do(Action.LISTEN, Action.SEND)
+        self._mark()
+
+    def _mark(self) -> None:
+        """Somebody talks in `tap`."""
+        self._do(Action.CUT_BY_SERVER, Action.MARK_SPEECH)
+        self._disarm(Event.QUIET_OVER)
+        self._arm(Event.TURN_FULL, self._talk.max_turn_s)
+
+    def _end_if_dry(self) -> None:
+        if self._mouth.dry:
+            self._rest()
+
+    def _end_if_done(self) -> None:
+        if self._mouth.done or self.link is not Link.UP:
+            self._rest()
+        else:
+            self._arm(Event.SOUND_OVER, SOUND_GAP_S)
+
+    def _rest_unheard(self) -> None:
+        """The answer had no sound; but the end of a dead answer, or of none, says nothing."""
+        if self.armed(Event.THINK_OVER) and not self._mouth.discarding:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nobody talks any more: stay connected for a while, or go to sleep."""
+        spoke = self.phase is Phase.SPEAKING
+        if spoke:
+            self._do(Action.FINISH)
+        self._disarm(Event.THINK_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+        if self._ear.pending:
+            self._await_answer()
+        elif self.link is not Link.UP:
+            self._end_unconnected(spoke=spoke)
+        elif self._last:
+            self._hang_up()
+        else:
+            self.phase, self.trouble = Phase.RESTING, None
+            self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+            if self._hold or self.muted:
+                return
+            if spoke and self._talk.half_duplex:
+                self._arm(Event.ECHO_OVER, ECHO_S)
+            else:
+                self._reopen()
+
+    def _end_unconnected(self, *, spoke: bool) -> None:
+        """The connection went while it spoke, or stayed away while the trouble showed."""
+        if not self._hold:
+            self._do(Action.DISCARD)
+        if spoke and not self._mouth.done and self.trouble is not None:
+            self._fail(self.trouble)
+        else:
+            self._sleep()
+
+    def _hang_up(self) -> None:
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._leave()
+
+    def _hang_up_after(self) -> None:
+        self._last = True
+
+    # ── sleep and trouble ────────────────────────────────────────────────────────────────────
+
+    def _sleep(self) -> None:
+        """Asleep, or in trouble if there is nothing to wake up with."""
+        self._deadlines.clear()
+        self._ending = self._last = False
+        self.phase, self.trouble = Phase.ASLEEP, None
+        for trouble in (Trouble.SPEAKER_MISSING, Trouble.MICROPHONE_MISSING):
+            if trouble in self.missing:
+                self.phase, self.trouble = Phase.TROUBLE, trouble
+                return
+
+    def _fail(self, trouble: Trouble) -> None:
+        """Show it. A missing card shows until it is back."""
+        self.phase, self.trouble = Phase.TROUBLE, trouble
+        kept = {Event.CONVERSATION_OVER, Event.REDIAL_DUE}
+        self._disarm(*(event for event in Event if event not in kept))
+        if trouble not in HARDWARE:
+            self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)
+
+    def _ear_lost(self) -> None:
+        if self.phase is Phase.LISTENING:
+            self._do(Action.DISCARD, Action.DROP_ALL)
+        self._leave()
+
+    def _end_deaf(self) -> None:
+        """The microphone went under a held button: what was heard so far is sent."""
+        if self.armed(Event.TAP_OVER):
+            self._withdraw()
+        else:
+            self._close_turn()
+
+    def _ear_back(self) -> None:
+        if self.trouble is Trouble.MICROPHONE_MISSING:
+            self._rest()
+
+    def _mouth_lost(self) -> None:
+        self._do(Action.CUT, Action.FINISH)
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._do(Action.DROP_ALL)
+        self._leave()
+
+    def _mouth_back(self) -> None:
+        if self.trouble is Trouble.SPEAKER_MISSING:
+            self._rest()

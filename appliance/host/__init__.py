@@ -1,0 +1,1 @@
+"""The machine beneath: service manager, control socket, money."""

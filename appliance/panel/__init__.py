@@ -1,0 +1,1 @@
+"""Face and fingers: the lamp and its looks, the button."""

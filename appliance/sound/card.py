@@ -1,0 +1,196 @@
+"""Sound cards, through ALSA. Alone imports alsaaudio (pyalsaaudio 0.11, from source).
+
+What had to be learned of it, each point measured:
+
+  * What was asked is not what was granted, and no error says so: `info()` is compared.
+  * One code path for hw, plughw, dmix, pulse and pipewire: all descriptors of a stream in a
+    private epoll, whose own descriptor trio waits on. A playback stream of dmix, pulse or pipewire
+    asks for POLLIN, so what to wait for is never guessed; `polldescriptors_revents` is asked after
+    each wake, because dmix empties its timer queue there.
+  * A capture stream becomes readable only after a first `read()`, also after each overrun. Reading
+    more than whole periods doubles the interval of the wakes.
+  * `drop()` before `close()`, else close drains. `drain()` never: it blocks on some plugins.
+  * Errors carry words only, and a dead PipeWire 1.4 raises none: it returns -32 for ever.
+  * PipeWire 0.3's descriptor is always ready (5,000 wakes a second): such a card is paced by timer.
+"""
+
+import contextlib
+import errno
+import select
+from typing import Any
+
+import alsaaudio
+import trio
+
+from appliance.errors import DeviceError
+from appliance.sound.pcm import Format
+
+BUFFER_PERIODS = 10
+FAULTS_MAX = 20  # under- or overruns without a frame between them: the sound server is dead
+WAKES_MAX = 4  # a period, on average over a second
+
+
+class _Stream:
+    """A stream of a card: opened, compared with what was asked, and waited on."""
+
+    def __init__(self, kind: int, name: str, rate_hz: int, period_frames: int) -> None:
+        self.name = name
+        self.xruns = 0
+        self._faults = 0
+        try:
+            self._pcm = alsaaudio.PCM(
+                type=kind,
+                mode=alsaaudio.PCM_NONBLOCK,
+                device=name,
+                rate=rate_hz,
+                channels=1,
+                format=alsaaudio.PCM_FORMAT_S16_LE,
+                periodsize=period_frames,
+                periods=BUFFER_PERIODS,
+            )
+        except alsaaudio.ALSAAudioError as error:
+            raise DeviceError(f"{name!r} does not open: {error}") from error
+        info: dict[str, Any] = self._pcm.info()
+        self.form = Format(rate_hz=info["rate"], channels=info["channels"])
+        self.period_frames = int(info["period_size"])
+        self.buffer_frames = int(info["buffer_size"])
+        if info["format_name"] != "S16_LE" or info["rate"] != rate_hz:
+            self._pcm.close()
+            raise DeviceError(
+                f"{name!r} grants {info['format_name']} at {info['rate']} Hz; wanted is S16_LE at"
+                f" {rate_hz} Hz: a plughw:CARD=… name converts, or set [audio] rate_hz"
+            )
+        self._descriptors: list[tuple[int, int]] = self._pcm.polldescriptors()
+        self._epoll = select.epoll()
+        self._timed = False
+        try:
+            for descriptor, events in self._descriptors:
+                self._epoll.register(descriptor, events)
+        except PermissionError:  # `null` and `file` have none that can be waited on
+            self._timed = True
+        self._wakes = 0
+        self._wakes_since_s = 0.0
+
+    async def wait(self) -> None:
+        """Wait for the card, or half a period where its descriptors are of no use."""
+        if self._timed:
+            await trio.sleep(self.period_frames / self.form.rate_hz / 2)
+            return
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+        ready = dict(self._epoll.poll(0))
+        try:
+            self._pcm.polldescriptors_revents(
+                [(descriptor, ready.get(descriptor, 0)) for descriptor, _ in self._descriptors]
+            )
+        except alsaaudio.ALSAAudioError as error:
+            raise DeviceError(f"{self.name!r}: {error}") from error
+        self._count_wake(trio.current_time())
+
+    def _count_wake(self, now_s: float) -> None:
+        self._wakes += 1
+        if now_s - self._wakes_since_s < 1.0:
+            return
+        periods = (now_s - self._wakes_since_s) * self.form.rate_hz / self.period_frames
+        self._timed = self._wakes > WAKES_MAX * periods
+        self._wakes, self._wakes_since_s = 0, now_s
+
+    def _fault(self) -> None:
+        """An xrun. A card that gives nothing else is dead."""
+        self.xruns += 1
+        self._faults += 1
+        if self._faults > FAULTS_MAX:
+            raise DeviceError(f"{self.name!r} answers nothing but xruns")
+
+    def drop(self) -> None:
+        """Stand still, and forget what the card holds."""
+        try:
+            self._pcm.drop()
+        except alsaaudio.ALSAAudioError as error:
+            raise DeviceError(f"{self.name!r}: {error}") from error
+
+    def close(self) -> None:
+        """Give the card back, without draining it. A second call does nothing."""
+        if self._epoll.closed:
+            return
+        trio.lowlevel.notify_closing(self._epoll.fileno())
+        self._epoll.close()
+        with contextlib.suppress(alsaaudio.ALSAAudioError):  # it is gone; what is left is freed
+            self._pcm.drop()
+        self._pcm.close()
+
+
+class AlsaCapture(_Stream):
+    """A capture stream; see `appliance.sound.microphone.Capture`.
+
+    Raises:
+        DeviceError: there is no such card, it is busy, or it does not grant the rate.
+    """
+
+    def __init__(self, name: str, rate_hz: int, period_frames: int) -> None:
+        super().__init__(alsaaudio.PCM_CAPTURE, name, rate_hz, period_frames)
+
+    def start(self) -> None:
+        """Begin to record: the first read makes the stream run."""
+        self.drop()
+        self._faults = 0
+        self._read()
+
+    def stop(self) -> None:
+        """Stand still and forget what was not read."""
+        self.drop()
+
+    def read(self) -> bytes:
+        """The whole periods that are there."""
+        available = self._pcm.avail()
+        pieces = []
+        for _ in range(available // self.period_frames if available >= 0 else 1):
+            piece = self._read()
+            if not piece:
+                break
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _read(self) -> bytes:
+        try:
+            frames, sound = self._pcm.read()
+            if frames == -errno.EPIPE:
+                self._fault()
+                frames, sound = self._pcm.read()  # runs again only after a read
+        except alsaaudio.ALSAAudioError as error:
+            raise DeviceError(f"{self.name!r}: {error}") from error
+        if frames <= 0:
+            return b""
+        self._faults = 0
+        return bytes(sound)
+
+
+class AlsaPlayback(_Stream):
+    """A playback stream; see `appliance.sound.speaker.Playback`.
+
+    Raises:
+        DeviceError: there is no such card, it is busy, or it does not grant the rate.
+    """
+
+    def __init__(self, name: str, rate_hz: int, period_frames: int) -> None:
+        super().__init__(alsaaudio.PCM_PLAYBACK, name, rate_hz, period_frames)
+
+    def write(self, sound: bytes) -> int:
+        """Give it sound, the first period of which starts the stream; the frames it took."""
+        while True:
+            try:
+                frames = int(self._pcm.write(sound))
+            except alsaaudio.ALSAAudioError as error:
+                raise DeviceError(f"{self.name!r}: {error}") from error
+            if frames != -errno.EPIPE:
+                break
+            self._fault()  # nothing was taken, and the stream is prepared again
+        if frames > 0:
+            self._faults = 0
+        return max(frames, 0)
+
+    def queued_frames(self) -> int:
+        """Frames that have not left the card; none after an underrun or a drop."""
+        available = int(self._pcm.avail())
+        if available == -errno.ENODEV:
+            raise DeviceError(f"{self.name!r}: unplugged")
+        return max(0, self.buffer_frames - available) if available >= 0 else 0

@@ -1,0 +1,266 @@
+"""The mouth: a supervised part that plays what waits, and knows when the last sample is out.
+
+  * It starts with the prebuffer in one write: the first period written starts the card.
+  * The card's buffer (about 200 ms) is filled with sound as far as there is any, so that a busy
+    moment of ours is not heard. Silence is never filled in ahead: when an answer runs dry before
+    its end, a period at a time keeps the card going, and what comes next is heard at once.
+  * It is *dry* when the last sample has left the card, by the card's own count.
+  * `hush` drops what the card holds within the call. An answer's natural end is a drop as well,
+    with silence behind its last sample: a drain holds the interpreter on some cards, and a card
+    left to run empty plays old content of its ring.
+
+Failures are handled as the microphone's are. A card whose count stands still for 2 s has failed.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from typing import Protocol
+
+import trio
+
+from appliance.errors import DeviceError
+from appliance.sound.answer import Answers
+from appliance.sound.microphone import RETRY_MAX_S, RETRY_MIN_S, STALL_S
+from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
+
+log = logging.getLogger("appliance.sound")
+
+WAIT_MIN_S = 0.001  # a card's count may lag behind the clock by a little
+
+
+class Playback(Protocol):
+    """An open playback stream of a card."""
+
+    @property
+    def form(self) -> Format:
+        """What the card grants."""
+
+    @property
+    def period_frames(self) -> int:
+        """Frames between two interrupts of the card."""
+
+    @property
+    def buffer_frames(self) -> int:
+        """Frames that the card holds at most."""
+
+    def write(self, sound: bytes) -> int:
+        """Give it sound; the frames that it took. Never waits."""
+
+    def queued_frames(self) -> int:
+        """Frames written that have not left the card."""
+
+    def drop(self) -> None:
+        """Silence at once, and forget what was written."""
+
+    async def wait(self) -> None:
+        """Wait until a period of room may be there. May wake for nothing."""
+
+    def close(self) -> None:
+        """Give the card back."""
+
+
+class Speaker:
+    """Plays the answers.
+
+    Args:
+        opens: opens the card, raising `DeviceError`; it may hold up everything for a while.
+        answers: what waits to be played.
+        dry: told when the last sample that there was has left the card.
+        began: told when the first sample of an answer was written.
+        found: told when the card is open.
+        lost: told when it failed, once each time.
+        lead_in_s: silence before the first sample, for amplifiers that wake slowly.
+        played: takes what has really left the card, one channel, in order: the reference that an
+            echo canceller wants, and a recording of the box.
+    """
+
+    def __init__(
+        self,
+        opens: Callable[[], Playback],
+        answers: Answers,
+        *,
+        dry: Callable[[], None],
+        began: Callable[[], None],
+        found: Callable[[], None],
+        lost: Callable[[], None],
+        lead_in_s: float = 0.0,
+        played: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._opens = opens
+        self._answers = answers
+        self._dry = dry
+        self._began = began
+        self._found = found
+        self._lost = lost
+        self._lead_in_s = lead_in_s
+        self._tap = _Tap(played) if played is not None else None
+        self._card: Playback | None = None
+        self._runs = False  # the card's stream moves
+        self._written = 0  # frames since the stream began to move
+        self._last_real = 0  # the count of `_written` behind the last sample of an answer
+        self._out = 0  # frames that had left the card when it was last looked at,
+        self._moved_s = 0.0  # and when that count last moved
+        self._woken = trio.Event()
+
+    # ── plain calls ──────────────────────────────────────────────────────────────────────────
+
+    def wake(self) -> None:
+        """There may be something to play."""
+        self._woken.set()
+
+    def hush(self) -> None:
+        """Silence, within this call. What waits is the answers' business."""
+        if self._runs and self._card is not None:
+            self._runs = False
+            if self._tap is not None:
+                self._tap.cut(self._written - self._card.queued_frames())
+            try:
+                self._card.drop()
+            except DeviceError as error:
+                log.warning("the speaker could not be silenced: %s", error)
+        self._woken.set()
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Open, play, and open again when the card fails. Lives as long as the box."""
+        retry_s = RETRY_MIN_S
+        is_lost = False
+        while True:
+            try:
+                with closing(self._opens()) as self._card:
+                    is_lost, retry_s = False, RETRY_MIN_S
+                    self._found()
+                    await self._play(self._card)
+            except DeviceError as error:
+                if not is_lost:
+                    log.warning("the speaker is gone: %s", error)
+                    self._lost()
+                is_lost = True
+            finally:
+                self._card, self._runs = None, False
+            await trio.sleep(retry_s)
+            retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    async def _play(self, card: Playback) -> None:
+        while True:
+            while not self._answers.flows(trio.current_time()):
+                await self._wait_until(self._answers.flows_s)
+            self._start(card)
+            while self._runs:
+                await self._step(card)
+
+    async def _step(self, card: Playback) -> None:
+        """Give the card what it has room for, tell what has left it, wait for more of either."""
+        self._fill(card)
+        queued = card.queued_frames()
+        self._report(self._written - queued)
+        if self._runs:  # telling it may have led to a hush
+            stalls_s = self._check_pace(self._written - queued)
+            if card.buffer_frames - queued < card.period_frames:
+                with trio.move_on_at(stalls_s):
+                    await card.wait()
+            else:
+                await self._wait_until(trio.current_time() + self._spare_s(card, queued))
+
+    async def _wait_until(self, time_s: float) -> None:
+        """Wait to be woken, at most until then."""
+        with trio.move_on_at(time_s):
+            await self._woken.wait()
+        self._woken = trio.Event()
+
+    def _spare_s(self, card: Playback, queued: int) -> float:
+        """How long nothing need be done, if no sound comes: until silence has to be written.
+
+        Or until the last sample of what there was leaves the card: the lamp goes by it.
+        """
+        spare = queued - card.period_frames // 2
+        left = self._last_real - (self._written - queued)
+        if left > 0:
+            spare = min(spare, left)
+        return max(spare / card.form.rate_hz, WAIT_MIN_S)
+
+    def _check_pace(self, out: int) -> float:
+        """When the card will have stood still for too long."""
+        now_s = trio.current_time()
+        if out != self._out:
+            self._out, self._moved_s = out, now_s
+        elif now_s >= self._moved_s + STALL_S:
+            raise DeviceError(f"its count stood still for {STALL_S:.0f} s")
+        return self._moved_s + STALL_S
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, card: Playback) -> None:
+        """The first write: what is prebuffered, behind the lead-in."""
+        self._runs, self._written, self._last_real = True, 0, 0
+        self._out, self._moved_s = -1, trio.current_time()
+        if self._tap is not None:
+            self._tap.start()
+        lead_in = min(card.form.frames_of(self._lead_in_s), card.buffer_frames // 2)
+        self._fill(card, lead_in)
+        self._began()
+
+    def _fill(self, card: Playback, lead_in: int = 0) -> None:
+        """Write what there is, as far as there is room; silence only when the card runs empty.
+
+        As late as that, because what the network is late with may still come in time.
+        """
+        queued = card.queued_frames()
+        room = card.buffer_frames - queued - lead_in
+        if room > 0 and self._answers.flows(trio.current_time()):
+            sound = self._answers.read(room * SAMPLE_BYTES)
+            self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
+            self._last_real = self._written
+        elif queued <= card.period_frames // 2:
+            to_border = -self._written % card.period_frames
+            self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
+
+    def _write(self, card: Playback, sound: bytes) -> None:
+        """All of it: room was asked for before."""
+        channels = card.form.channels
+        rest = on_all_channels(sound, channels)
+        while rest:
+            frames = card.write(rest)
+            if frames == 0:
+                raise DeviceError("it takes no sound, though it has room")
+            rest = rest[frames * card.form.frame_bytes :]
+        self._written += len(sound) // SAMPLE_BYTES
+        if self._tap is not None:
+            self._tap.wrote(sound)
+
+    def _report(self, out: int) -> None:
+        """Tell what has left the card: `out` frames since the stream began to move."""
+        if self._tap is not None:
+            self._tap.left(out)
+        if self._answers.sounding and not self._answers.waiting_s and out >= self._last_real:
+            self._answers.played()
+            self._dry()
+
+
+class _Tap:
+    """What was written and has not left the card yet; hands on what has."""
+
+    def __init__(self, played: Callable[[bytes], None]) -> None:
+        self._played = played
+        self._held = bytearray()
+        self._out = 0
+
+    def start(self) -> None:
+        self._held.clear()
+        self._out = 0
+
+    def wrote(self, sound: bytes) -> None:
+        self._held += sound
+
+    def left(self, out: int) -> None:
+        count = max(0, out - self._out) * SAMPLE_BYTES
+        if count:
+            self._played(bytes(self._held[:count]))
+            del self._held[:count]
+            self._out = out
+
+    def cut(self, out: int) -> None:
+        self.left(out)
+        self._held.clear()

@@ -1,0 +1,290 @@
+"""What was said and has not been taken by the agent yet: the only queue of the uplink. Pure.
+
+An utterance is kept whole from its first sample until the agent has *taken* it, and read by a
+cursor that starts anew on each connection: so each sample goes out exactly once a connection, in
+order, as fast as the connection takes it until it has caught up.
+
+In `hold` an utterance begins with the press and ends after the release; its end goes out as the
+end of the turn, and nothing after it until it was taken, was dropped, or was let pass: sound that
+followed at once would be recognised together with it.
+
+In `tap` one utterance stays open while the microphone is. What was sent for a second without the
+agent having heard anybody in it is let go; from `mark_speech` on it is kept, until the user's
+text takes it.
+
+An utterance is taken by the user's text, a function call or the first sound of its answer, if it
+ended, and its end was sent, before that. Until then it is *pending*, for 30 s after its end: an
+answer to older words would only startle.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from appliance.sound.pcm import Format
+
+KEEP_ENDED_S = 30.0
+BEFORE_SPEECH_S = 1.0  # the agent says that somebody speaks when some of it has been said
+UNSENT_MATTERS_S = 0.3  # more than a message that is being filled: the connection was stuck
+
+
+@dataclass(frozen=True)
+class EndOfTurn:
+    """Read in place of sound: the utterance of this number is out, and its turn is over."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class Utterance:
+    """Sound of one turn. Positions count bytes from its first sample, also when that is gone."""
+
+    number: int
+    sendable: bool
+    sound: bytearray = field(default_factory=bytearray)
+    gone: int = 0  # bytes let go at the front
+    cursor: int = 0  # next byte to be read on this connection
+    ever_sent: bool = False
+    ended_s: float | None = None
+    end_sent: bool = False
+    passed: bool = False  # the next one need not wait for this one's text
+    erased: bool = False  # only its end is still to be sent; its answer is not wanted
+    speech: bool = False
+    heard_early: bool = False
+    marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
+
+    @property
+    def length(self) -> int:
+        """Bytes heard so far, those let go included."""
+        return self.gone + len(self.sound)
+
+    def let_go(self, position: int) -> None:
+        """Forget what lies before `position`."""
+        if position > self.gone:
+            del self.sound[: position - self.gone]
+            self.gone = position
+            self.cursor = max(self.cursor, position)
+
+
+class Utterances:
+    """The utterances, oldest first; at most the last one is open. Nothing here waits.
+
+    Args:
+        form: the sound's format on the wire.
+        streams: the agent finds the ends (`tap`), so that there is old silence to let go.
+        limit_s: no more unsent sound than this is kept in an open utterance; the oldest goes.
+        preroll_s: how much of the sound before the press belongs to the utterance.
+    """
+
+    def __init__(
+        self, form: Format, *, streams: bool, limit_s: float = 60.0, preroll_s: float = 0.0
+    ) -> None:
+        self.shut = False  # zeros are kept for what the microphone hears
+        self.heard_bytes = 0  # ever
+        self.lost_bytes = 0  # let go unsent and untaken
+        self._form = form
+        self._streams = streams
+        self._limit = form.bytes_of(limit_s)
+        self._preroll_limit = form.bytes_of(preroll_s)
+        self._preroll = bytearray()
+        self._queue: deque[Utterance] = deque()
+        self._open: Utterance | None = None
+        self._count = 0
+        self._newest_ended = 0
+
+    # ── what the conversation asks ───────────────────────────────────────────────────────────
+
+    @property
+    def pending(self) -> bool:
+        """An ended utterance has not been taken."""
+        return any(one.ended_s is not None and not one.erased for one in self._queue)
+
+    @property
+    def speaking(self) -> bool:
+        """The open utterance holds speech, or more unsent sound than a message in the making."""
+        one = self._open
+        if one is None:
+            return False
+        unsent = one.length - one.cursor
+        return one.speech or not one.ever_sent or unsent > self._form.bytes_of(UNSENT_MATTERS_S)
+
+    @property
+    def sent(self) -> bool:
+        """Some of the open utterance has been sent, on whichever connection."""
+        return self._open is not None and self._open.ever_sent
+
+    @property
+    def heard_early(self) -> bool:
+        """The agent has sent the text of the open utterance."""
+        return self._open is not None and self._open.heard_early
+
+    @property
+    def is_open(self) -> bool:
+        """Whether sound is being kept."""
+        return self._open is not None
+
+    @property
+    def open_number(self) -> int:
+        """The number of the open utterance; 0 if none is."""
+        return self._open.number if self._open is not None else 0
+
+    @property
+    def newest_ended(self) -> int:
+        """The number of the newest utterance that ended or was taken; 0 before the first."""
+        return self._newest_ended
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of kept sound that this connection has not been given."""
+        return self._form.seconds_of(sum(one.length - one.cursor for one in self._queue))
+
+    # ── the microphone's side ────────────────────────────────────────────────────────────────
+
+    def begin(self, *, sendable: bool) -> None:
+        """Open an utterance, with the preroll; one that is open stays so, and is heard again."""
+        self.shut = False
+        if self._open is None:
+            self._count += 1
+            self._open = Utterance(self._count, sendable)
+            self._open.sound += self._preroll
+            self._queue.append(self._open)
+        self._preroll.clear()
+
+    def hear(self, sound: bytes, now_s: float) -> None:
+        """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere."""
+        one = self._open
+        if one is None:
+            self._preroll += sound
+            del self._preroll[: max(0, len(self._preroll) - self._preroll_limit)]
+            return
+        self.heard_bytes += len(sound)
+        one.sound += bytes(len(sound)) if self.shut else sound
+        self._let_old_silence_go(one, now_s)
+        surplus = one.length - one.cursor - self._limit
+        if surplus > 0:
+            self.lost_bytes += surplus
+            one.let_go(one.cursor + surplus)
+
+    def _let_old_silence_go(self, one: Utterance, now_s: float) -> None:
+        position = one.gone
+        while one.marks and one.marks[0][1] <= now_s - BEFORE_SPEECH_S:
+            position = one.marks.popleft()[0]
+        if self._streams and not one.speech:
+            one.let_go(position)
+
+    def send(self) -> None:
+        """The open utterance may be read."""
+        if self._open is not None:
+            self._open.sendable = True
+
+    def mark_speech(self) -> None:
+        """Somebody speaks: what is kept now stays kept until it was taken."""
+        if self._open is not None:
+            self._open.speech = True
+
+    def end(self, now_s: float, *, erase_unsent: bool = False) -> None:
+        """End the open utterance; with `erase_unsent` only what is out already counts as said."""
+        one, self._open = self._open, None
+        if one is None:
+            return
+        one.ended_s, one.sendable = now_s, True
+        self._newest_ended = one.number
+        if erase_unsent:
+            one.erased = True
+            del one.sound[one.cursor - one.gone :]
+
+    def discard(self) -> None:
+        """Forget the open utterance, as if it had not been said."""
+        if self._open is not None:
+            self._queue.remove(self._open)
+            self._open = None
+
+    # ── the agent's side ─────────────────────────────────────────────────────────────────────
+
+    def new_connection(self) -> None:
+        """Every cursor goes back to the first sample that is kept."""
+        self._queue = deque(one for one in self._queue if not one.erased)
+        for one in self._queue:
+            one.cursor, one.end_sent, one.passed, one.heard_early = one.gone, False, False, False
+            one.marks.clear()
+
+    def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
+        """The next thing to be sent, and step past it; None if there is nothing (yet).
+
+        Sound comes in pieces of `message_bytes`, the last piece of an utterance in what is left.
+        """
+        for one in list(self._queue):
+            if not one.sendable:
+                return None
+            start = one.cursor - one.gone
+            left = len(one.sound) - start
+            if left >= message_bytes or (left and one.ended_s is not None):
+                piece = bytes(one.sound[start : start + message_bytes])
+                one.cursor += len(piece)
+                one.ever_sent = True
+                if self._streams:
+                    one.marks.append((one.cursor, now_s))
+                return piece
+            if one.ended_s is None:
+                return None
+            if not one.end_sent:
+                one.end_sent = True
+                if one.erased:
+                    self._queue.remove(one)
+                return EndOfTurn(one.number)
+            if not one.passed:
+                return None
+        return None
+
+    def pass_on(self) -> bool:
+        """Let what follows a sent utterance be read before that one's text is here.
+
+        Returns:
+            Whether something follows that had to wait.
+        """
+        for one, _ in pairwise(self._queue):
+            if one.end_sent and not one.passed:
+                one.passed = True
+                return True
+        return False
+
+    def take(self, *, by_text: bool) -> int:
+        """The agent has them: those whose end was sent, or what the open one holds so far.
+
+        Args:
+            by_text: it was the user's text; one that took no ended utterance is of the open one.
+
+        Returns:
+            The number of the utterance that this was about.
+        """
+        taken = [one for one in self._queue if one.end_sent]
+        for one in taken:
+            self._queue.remove(one)
+        if taken:
+            return taken[-1].number
+        one_open = self._open
+        if one_open is None:
+            return self._newest_ended
+        if by_text:
+            one_open.heard_early = True
+        number = one_open.number
+        if self._streams:  # the next turn of the same stream
+            one_open.speech = one_open.heard_early = False
+            self._newest_ended = number
+            self._count += 1
+            one_open.number = self._count
+        return number
+
+    def drop_sent(self) -> None:
+        """Forget the ended utterances that are out; what was never sent waits on."""
+        self._queue = deque(one for one in self._queue if not one.end_sent)
+
+    def drop_all(self) -> None:
+        """Forget every ended utterance."""
+        self._queue = deque(one for one in self._queue if one is self._open)
+
+    def expire(self, now_s: float) -> None:
+        """Forget what nobody would remember having asked."""
+        self._queue = deque(
+            one for one in self._queue if one.ended_s is None or now_s - one.ended_s < KEEP_ENDED_S
+        )

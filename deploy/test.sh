@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# From a bare Debian to a tested appliance: sets up what is missing and runs every test. Further
+# words go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=deploy/ground.sh
+source deploy/ground.sh
+
+look_at_the_machine
+install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+check_python
+fill_the_venv test
+
+exec "$VENV/bin/python" -m pytest "$@"

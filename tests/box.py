@@ -1,0 +1,169 @@
+"""A whole box in one process: the daemon on stand-ins, joined to the stand-in agent by memory.
+
+On the virtual clock, so a minute of conversation takes a moment and times compare with `==`.
+"""
+
+import math
+import random
+from array import array
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+from trio.testing import memory_stream_pair
+
+from appliance import config
+from appliance.conversation import Phase
+from appliance.daemon import Daemon, Parts
+from appliance.errors import AgentError
+from appliance.panel.looks import Look
+from appliance.standin.agent import Connection, Manners, StandinAgent
+from appliance.standin.card import Room
+from appliance.standin.panel import StandinButton, StandinLamp
+
+RATE_HZ = 16000
+
+
+def tone(seconds: float, *, hz: float = 440.0, level: float = 0.3) -> bytes:
+    """A sine; each sample differs from its neighbours, so that a lost one is seen."""
+    step = 2 * math.pi * hz / RATE_HZ
+    peak = 32767 * level
+    return array(
+        "h", (int(peak * math.sin(step * n)) for n in range(round(seconds * RATE_HZ)))
+    ).tobytes()
+
+
+class Manager:
+    """A service manager that remembers."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def ready(self) -> None:
+        self.told.append("READY")
+
+    def status(self, words: str) -> None:
+        self.told.append(words)
+
+    def stopping(self) -> None:
+        self.told.append("STOPPING")
+
+    async def run_watchdog(self, is_alive: Callable[[], bool]) -> None:
+        assert is_alive()
+
+
+@dataclass
+class Box:
+    """The box, and what a person and a wall would know of it."""
+
+    daemon: Daemon
+    agent: StandinAgent
+    room: Room
+    button: StandinButton
+    lamp: StandinLamp
+    manager: Manager
+    network: "Network"
+    events: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def phase(self) -> Phase:
+        return self.daemon.conversation.phase
+
+    @property
+    def connection(self) -> Connection:
+        """The newest connection, as the agent saw it."""
+        return self.agent.connections[-1]
+
+    @property
+    def look(self) -> Look:
+        return self.lamp.look
+
+    async def until(self, phase: Phase, *, limit_s: float = 60.0) -> float:
+        """Wait for a phase; when it was reached."""
+        with trio.fail_after(limit_s):
+            while self.phase is not phase:
+                await trio.sleep(0.001)
+        return trio.current_time()
+
+    async def say(self, sound: bytes) -> None:
+        """Press, speak and let go: for the whole of the sound."""
+        self.button.press()
+        over_s = self.room.say(sound)
+        await trio.sleep_until(over_s)
+        self.button.release()
+
+    def spoken(self) -> bytes:
+        """Everything that left the speaker, without the silence around it."""
+        return b"".join(bytes(sound) for _, sound in self.room.heard).strip(b"\0")
+
+
+class Network:
+    """What lies between: it may be down, slow, or be cut."""
+
+    def __init__(self, agent: StandinAgent, nursery: trio.Nursery) -> None:
+        self.delay_s = 0.0
+        self.fails: AgentError | None = None
+        self.dials: list[float] = []
+        self.open = 0
+        self.open_most = 0
+        self._agent = agent
+        self._nursery = nursery
+
+    async def connect(self) -> trio.abc.Stream:
+        self.dials.append(trio.current_time())
+        await trio.sleep(self.delay_s)
+        if self.fails is not None:
+            raise self.fails
+        ours, theirs = memory_stream_pair()
+        self.open += 1
+        self.open_most = max(self.open_most, self.open)
+        self._nursery.start_soon(self._serve, theirs)
+        return ours
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        try:
+            await self._agent.serve_stream(stream)
+        finally:
+            self.open -= 1
+
+
+@asynccontextmanager
+async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIterator[Box]:
+    """A box that runs, asleep. `settings` is TOML."""
+    agent = StandinAgent(manners or Manners())
+    room = Room(RATE_HZ)
+    lamp = StandinLamp()
+    manager = Manager()
+    buttons: list[StandinButton] = []
+
+    def open_button(pressed: Callable[[], None], released: Callable[[], None]) -> StandinButton:
+        buttons.append(StandinButton(pressed=pressed, released=released))
+        return buttons[0]
+
+    async with trio.open_nursery() as nursery:
+        network = Network(agent, nursery)
+        daemon = Daemon(
+            Parts(
+                config=config.parse(settings, "test"),
+                connect=network.connect,
+                authorization="Token test",
+                open_microphone=room.open_microphone,
+                open_speaker=room.open_speaker,
+                open_lamp=lambda: lamp,
+                open_button=open_button,
+                random=random.Random(1).random,
+                manager=manager,
+                name="test",
+            )
+        )
+        await nursery.start(daemon.run)
+        await trio.testing.wait_all_tasks_blocked()
+        box = Box(daemon, agent, room, buttons[0], lamp, manager, network)
+        daemon.subscribe(box.events.append)
+        yield box
+        daemon.stop()
+        with trio.move_on_after(30):
+            while "STOPPING" not in manager.told:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
