@@ -103,9 +103,9 @@ class Event(Enum):
     AUDIO_DONE = "answer sent whole"
     SPEAKER_DRY = "last sample played"
     MICROPHONE_LOST = "microphone gone"
-    MICROPHONE_FOUND = "microphone back"
+    MICROPHONE_FOUND = "microphone open"
     SPEAKER_LOST = "speaker gone"
-    SPEAKER_FOUND = "speaker back"
+    SPEAKER_FOUND = "speaker open"
     # Deadlines, each armed by a cell
     TAP_OVER = "longer than a tap"
     TAIL_OVER = "end of the tail"
@@ -202,7 +202,7 @@ class Mouth(Protocol):
 class Cell(Enum):
     """What an event does in a phase. The name is the method that does it, the value its words."""
 
-    STAY = "–"
+    STAY = "-"
     BEGIN = "listen, dial"
     GO_ON = "the same utterance goes on"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
@@ -225,7 +225,7 @@ class Cell(Enum):
     PLAY_OUT = "play what is here"
     FALL_ASLEEP = "sleep"
     EXPECT_TEXT = "wait for the text"
-    PASS_ON = "say the end again"
+    SAY_AGAIN = "say the end again"
     HEARD_NOTHING = "trouble: heard nothing"
     FORGET_SENT = "forget that utterance"
     GIVE_UP = "trouble: no connection"
@@ -266,7 +266,7 @@ _BOTH: Mapping[Event, Row] = {
     E.LINK_LOST:        (_,             C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               _,               C.DIAL_NOW),
     E.TURN_SENT:        (_,             C.EXPECT_TEXT,     C.EXPECT_TEXT,   C.EXPECT_TEXT,   _,               _),
-    E.TEXT_LATE:        (_,             C.PASS_ON,         C.PASS_ON,       C.PASS_ON,       _,               _),
+    E.TEXT_LATE:        (_,             C.SAY_AGAIN,         C.SAY_AGAIN,       C.SAY_AGAIN,       _,               _),
     E.TEXT_MISSING:     (_,             C.FORGET_SENT,     C.HEARD_NOTHING, C.FORGET_SENT,   _,               _),
     E.WAIT_OVER:        (_,             C.GIVE_UP,         C.GIVE_UP,       C.FORGET_SENT,   _,               C.GIVE_UP),
     E.STILL_THINKING:   (_,             _,                 C.THINK_LONGER,  _,               _,               _),
@@ -697,7 +697,7 @@ class Conversation:
         else:  # its text is here, and nothing else was sent
             self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
 
-    def _pass_on(self) -> None:
+    def _say_again(self) -> None:
         self._do(Action.END_AGAIN)
 
     def _forget_sent(self) -> None:

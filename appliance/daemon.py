@@ -21,14 +21,13 @@ runs in a test, on stand-ins, in virtual time.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import trio
 
 from appliance import __version__
+from appliance.agent.dialer import Address
 from appliance.agent.messages import (
     AgentAudioDone,
     AgentStartedSpeaking,
@@ -43,17 +42,17 @@ from appliance.agent.messages import (
     UserText,
     Warned,
 )
-from appliance.agent.session import Address, Session
-from appliance.config import Settings as Config
+from appliance.agent.session import Session
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.host import control
 from appliance.host.spend import Meter
 from appliance.panel.looks import Look, look
+from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers, Heard
-from appliance.sound.microphone import Capture, Microphone
+from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
-from appliance.sound.speaker import Playback, Speaker
+from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
 
 log = logging.getLogger("appliance")
@@ -61,64 +60,6 @@ log = logging.getLogger("appliance")
 HURRY_S = 0.5  # a press may wait so long for an old connection to close
 STOP_LIMIT_S = 0.3  # the close frame when the box is told to stop
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
-
-
-class Lamp(Protocol):
-    """The face."""
-
-    def show(self, look: Look) -> None:
-        """Show it from now on; never waits."""
-
-    async def run(self) -> None:
-        """Play what is shown, until cancelled."""
-
-    def close(self) -> None:
-        """Go dark."""
-
-
-class Button(Protocol):
-    """The finger's side."""
-
-    def close(self) -> None:
-        """Tell nothing more."""
-
-
-class Manager(Protocol):
-    """The service manager."""
-
-    def ready(self) -> None:
-        """We are up."""
-
-    def status(self, words: str) -> None:
-        """What we are doing."""
-
-    def stopping(self) -> None:
-        """We are on our way out."""
-
-    async def run_watchdog(self, is_alive: Callable[[], bool]) -> None:
-        """Ping while alive."""
-
-
-Tell = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the house is made of. Nothing is opened before the house runs."""
-
-    config: Config
-    connect: Callable[[], Awaitable[trio.abc.Stream]]
-    authorization: str | None
-    open_microphone: Callable[[], Capture]
-    open_speaker: Callable[[], Playback]
-    open_lamp: Callable[[], Lamp | None]
-    open_button: Callable[[Tell, Tell], Button]
-    random: Callable[[], float]
-    manager: Manager
-    name: str = ""  # the box's name, always one of its tags
-    socket_path: Path | None = None
-    clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
-    played: Callable[[bytes], None] | None = None
 
 
 @dataclass

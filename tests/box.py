@@ -15,9 +15,10 @@ from trio.testing import memory_stream_pair
 
 from appliance import config
 from appliance.conversation import Phase
-from appliance.daemon import Daemon, Parts
+from appliance.daemon import Daemon
 from appliance.errors import AgentError
 from appliance.panel.looks import Look
+from appliance.parts import Parts
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp

@@ -11,7 +11,8 @@ async def test_press_talk_be_answered(autojump_clock):
         await box.say(tone(1.5))
         await box.until(Phase.SPEAKING)
         await box.until(Phase.RESTING)
-        for e in box.events: print(e)
+        for e in box.events:
+            print(e)
         print(len(box.spoken()), len(tone(1.5)), len(box.connection.heard))
         await box.until(Phase.ASLEEP)
         assert 0

@@ -974,6 +974,18 @@ async def test_what_is_no_websocket_frame_ends_the_connection(
             await near.aclose()
 
 
+async def test_sound_of_old_connections_is_forgotten_when_there_is_too_much(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.standin.agent.KEPT_BYTES_MAX", 50_000)
+    agent = StandinAgent(Manners(deaf=True))
+    for _ in range(4):
+        async with talking(agent) as (client, _connection):
+            await client.send(hush(1.0))
+            await trio.testing.wait_all_tasks_blocked()
+    assert [connection.number for connection in agent.connections] == [3, 4]
+
+
 # Real sockets, real time.
 
 

@@ -1,10 +1,7 @@
 """One connection's life, from the first packet to the close frame. Alone imports trio_websocket.
 
-Why our own connector: `open_websocket(connect_timeout=…)` never returns from a server that accepts
-and stays silent (its reader task is not under the timeout), waits the whole timeout for one that
-closes early, and builds a TLS context (25 ms here, 0.3 s on a Zero) each time. So we connect
-ourselves, under one deadline, and hand the finished stream over. All that this library, h11,
-wsproto, ssl and sockets can raise becomes one of our `AgentError`s at this door.
+The stream comes from `dialer`; the WebSocket on it, and all that can be wrong with it, from here.
+All that this library, h11, wsproto and sockets raise becomes one of our `AgentError`s at this door.
 
 The laws of a session:
 
@@ -13,20 +10,13 @@ The laws of a session:
   * One task sends; nothing cancels it but the end, because a cancelled send leaves half a frame.
   * The receive loop never waits: what it hands on is taken by plain calls.
   * However it ends, a close frame is tried first, and for a bounded time.
-
-Measured: a link that has died is known within 6 s while we send and 8 s while we do not.
 """
 
-import errno
 import logging
-import socket
-import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import h11
 import trio
@@ -34,6 +24,7 @@ import trio_websocket
 import wsproto.utilities
 
 from appliance.agent import v1
+from appliance.agent.dialer import Address
 from appliance.agent.messages import (
     EndTurn,
     Failed,
@@ -67,18 +58,6 @@ MESSAGES_MAX = 64  # words that wait to be sent; sound does not wait here
 TAIL_LIMIT_S = 6.0  # zeros that end a turn where the end cannot be said
 TAIL_AGAIN_S = 1.0  # zeros before the end is said once more
 
-# A dead peer: probes after 5 s of quiet, two of them 2 s apart, and 5 s for what was sent.
-TCP_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000),
-)
-
-NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
-UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
-
 FOREIGN = (
     OSError,
     trio.BrokenResourceError,
@@ -98,101 +77,6 @@ class Uplink(Protocol):
 
     def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
         """The next piece, the end of a turn, or None."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the agent is."""
-
-    host: str
-    port: int
-    path: str
-    tls: bool
-
-    @classmethod
-    def of(cls, url: str) -> "Address":
-        """The address in a checked `ws://` or `wss://` URL."""
-        parts = urlsplit(url)
-        tls = parts.scheme == "wss"
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(parts.hostname or "", parts.port or (443 if tls else 80), path, tls)
-
-    @property
-    def host_header(self) -> str:
-        """The port is left out where it is the usual one: with `:443` the server answers 404."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-
-class Dialer:
-    """Makes connections to one address, up to and without the upgrade."""
-
-    def __init__(self, address: Address, *, ca_file: str | None = None) -> None:
-        self.address = address
-        self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
-
-    async def prepare(self) -> None:
-        """Build the TLS context, once and in a thread: it takes long on a small box."""
-        if self.address.tls and self._context is None:
-            self._context = await trio.to_thread.run_sync(self._build_context)
-
-    def _build_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._ca_file or None)
-
-    async def __call__(self) -> trio.abc.Stream:
-        """Connect, with TLS if the address wants it. Waits; bounded by its caller.
-
-        Raises:
-            AgentUnreachable: no such name, nobody there, or a certificate not to be trusted.
-        """
-        await self.prepare()
-        try:
-            tcp = await trio.open_tcp_stream(self.address.host, self.address.port)
-        except OSError as error:
-            raise _unreachable(error) from error
-        for option in TCP_OPTIONS:
-            tcp.setsockopt(*option)
-        if self._context is None:
-            return tcp
-        tls = trio.SSLStream(
-            tcp, self._context, server_hostname=self.address.host, https_compatible=True
-        )
-        try:
-            await tls.do_handshake()
-        except (OSError, trio.BrokenResourceError) as error:
-            await trio.aclose_forcefully(tls)
-            raise _untrusted(error) from error
-        except trio.Cancelled:
-            await trio.aclose_forcefully(tls)
-            raise
-        return tls
-
-
-def _unreachable(error: OSError) -> AgentUnreachable:
-    reasons: list[BaseException] = [error]
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        reasons += error.__cause__.exceptions
-    elif error.__cause__ is not None:
-        reasons.append(error.__cause__)
-    if any(isinstance(one, socket.gaierror) for one in reasons):
-        return AgentUnreachable(Trouble.NO_NETWORK, f"the name cannot be looked up: {error}")
-    if any(isinstance(one, OSError) and one.errno in UNROUTABLE for one in reasons):
-        return AgentUnreachable(Trouble.NO_NETWORK, f"no way there: {reasons[-1]}")
-    return AgentUnreachable(Trouble.UNREACHABLE, f"nobody answers there: {reasons[-1]}")
-
-
-def _untrusted(error: Exception) -> AgentUnreachable:
-    cause = error if isinstance(error, ssl.SSLError) else error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code == NOT_YET_VALID:
-            return AgentUnreachable(
-                Trouble.CLOCK_WRONG, "the server's certificate is not valid yet: is the clock set?"
-            )
-        return AgentUnreachable(Trouble.CERTIFICATE, f"not trusted: {cause.verify_message}")
-    if isinstance(cause, ssl.SSLError):
-        return AgentUnreachable(Trouble.GARBAGE, f"no TLS is spoken there: {cause.reason}")
-    return AgentUnreachable(Trouble.UNREACHABLE, f"the server broke off: {cause or error!r}")
 
 
 STATUS: dict[int, Trouble] = {

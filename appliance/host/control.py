@@ -31,6 +31,7 @@ from appliance.host.remote import CommandError
 __all__ = ["CommandError", "Household", "serve"]
 
 MODE = 0o660
+FOLDER_MODE = 0o755
 CLIENTS_LIMIT = 32
 LINE_LIMIT_BYTES = 64 * 1024
 UNREAD_LIMIT = 256  # lines, beyond what the kernel holds: minutes of a lively conversation
@@ -139,11 +140,8 @@ class Client:
 
     async def _hear(self) -> bytes:
         """What the client says next; nothing once it has ended or been silent for too long."""
-        if self._end_watch is None:
-            limit = trio.move_on_after(IDLE_LIMIT_S)
-        else:
-            limit = trio.CancelScope()
-        with limit:
+        watching = self._end_watch is not None  # then silence is all we expect
+        with trio.CancelScope() if watching else trio.move_on_after(IDLE_LIMIT_S):
             try:
                 return bytes(await self._stream.receive_some(READ_BYTES))
             except GONE:
@@ -243,7 +241,9 @@ def _listening(path: Path) -> Iterator[trio.SocketListener]:
     """A listening socket at `path`, which is gone again afterwards."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not path.parent.exists():
+                path.parent.mkdir(parents=True)
+                path.parent.chmod(FOLDER_MODE)  # whatever the umask is
             _clear(path)
             # A socket is made with the rights of its descriptor, less the umask: set before, so
             # that it is never wider than it should be, and after, so that it is not narrower.

@@ -171,7 +171,7 @@ class StandinAgent:
                 await session.receive()
                 nursery.cancel_scope.deadline = trio.current_time() + CLOSE_LIMIT_S
         finally:
-            connection.close_code = websocket.closed.code if websocket.closed else 1006
+            connection.close_code = int(websocket.closed.code) if websocket.closed else 1006
             tell(f"is gone ({connection.close_code})")
 
     def _open(self, path: str, line: "_Line") -> Connection:

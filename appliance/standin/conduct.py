@@ -144,7 +144,7 @@ class Session:
         self._wake.set()
 
     async def send(self) -> None:
-        """Send what is due, and after an `Error` or a goodbye close. Nobody else sends."""
+        """Send what is due, until the client has gone, or an `Error` is the last thing to say."""
         try:
             while True:
                 self._wake = trio.Event()

@@ -1,0 +1,329 @@
+"""The commands: parse, print, exit. Thin.
+
+Exit status: 0 done, 1 it failed, 2 wrong words, 78 wrong settings (EX_CONFIG, so that systemd
+does not start us again). What a command needs is imported when it runs: `press` must not wait for
+the libraries of the daemon.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance import __version__
+from appliance.errors import ApplianceError, ConfigError
+
+if TYPE_CHECKING:
+    from appliance.config import Settings
+    from appliance.daemon import Daemon
+
+FAILED, WRONG_SETTINGS = 1, 78
+SETTINGS = Path("/etc/voice-appliance/config.toml")
+SYSTEM_SOCKET = Path("/run/voice-appliance/control.sock")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return command(arguments)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)
+        return WRONG_SETTINGS
+    except ApplianceError as error:
+        print(f"voice-appliance: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # whoever read us has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"the settings (else {SETTINGS})"
+    )
+    everywhere.add_argument(
+        "--socket", type=Path, metavar="PATH", help=f"the control socket (else {_socket()})"
+    )
+    printing = argparse.ArgumentParser(add_help=False)
+    printing.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+    parser = argparse.ArgumentParser(
+        prog="voice-appliance", description="Press, talk, be answered."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, words: str, run: Callable[[argparse.Namespace], int], *, prints: bool = True
+    ) -> argparse.ArgumentParser:
+        parents = [everywhere, printing] if prints else [everywhere]
+        made = commands.add_parser(name, help=words, description=words, parents=parents)
+        made.set_defaults(run=run, command=name)
+        return made
+
+    command("run", "run the daemon, in the foreground", _run, prints=False)
+    demo = command("demo", "live through a conversation, on stand-ins where need be", _demo)
+    demo.add_argument("--standin", action="store_true", help="nothing real, and by itself")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        metavar="WAV",
+        default=Path("voice-appliance-demo.wav"),
+        help="where the speaker's sound goes (else %(default)s)",
+    )
+    agent = command("agent", "run the stand-in agent alone, on loopback", _agent)
+    agent.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
+    agent.add_argument("--port", type=_port, default=8765, help="0 finds one (%(default)s)")
+    command("check", "read the settings and the key, and say what is wrong", _check)
+    command("status", "what is true now", _ask)
+    command("watch", "what happens, as it happens", _watch)
+    command("press", "press the button", _ask)
+    command("release", "let the button go", _ask)
+    command("mute", "shut the microphone", _ask)
+    command("unmute", "open it again", _ask)
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("wanted 0 to 65535")
+    return port
+
+
+def _socket() -> Path:
+    """Where a daemon of the system listens, or one of this user's."""
+    user = os.environ.get("XDG_RUNTIME_DIR")
+    if os.geteuid() == 0 or not user or SYSTEM_SOCKET.parent.is_dir():
+        return SYSTEM_SOCKET
+    return Path(user) / "voice-appliance" / "control.sock"
+
+
+def _settings(arguments: argparse.Namespace) -> "Settings":
+    """The file that was named; else the usual one, and without it the defaults."""
+    from appliance import config
+
+    if arguments.config is None and not SETTINGS.exists():
+        return config.parse("", "the defaults")
+    return config.read(arguments.config or SETTINGS)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+# ── the daemon ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import trio
+
+    from appliance import assembly
+    from appliance.daemon import Daemon
+    from appliance.host import service
+
+    settings = _settings(arguments)
+    parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
+    stop_log = service.journal(settings.log.level)
+    try:
+        trio.run(_until_told, Daemon, parts)
+    except BaseExceptionGroup as group:
+        _raise_ours(group)
+    finally:
+        stop_log()
+    return 0
+
+
+async def _until_told(make: "Callable[..., Daemon]", parts: object) -> None:
+    """Live until SIGTERM or SIGINT."""
+    import trio
+
+    daemon = make(parts)
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+            async def live() -> None:
+                await daemon.run()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(live)
+            async for _ in signals:
+                daemon.stop()
+
+
+def _raise_ours(group: BaseExceptionGroup[BaseException]) -> None:
+    """An error that has words for its owner is told in them; our own bugs with all there is."""
+    ours, rest = group.split(ApplianceError)
+    if rest is not None or ours is None:
+        raise group
+    leaf: BaseException = ours
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    raise leaf
+
+
+# ── stand-ins ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    import functools
+
+    import trio
+
+    from appliance import demo
+
+    began_s: list[float] = []
+
+    def tell(event: dict[str, object]) -> None:
+        if arguments.json:
+            _print_json(event)
+            return
+        began_s.append(float(str(event["t"])))
+        print(_event_line({**event, "t": began_s[-1] - began_s[0]}), flush=True)
+
+    def say(words: str) -> None:
+        if not arguments.json:
+            print(f"-- {words}", flush=True)
+
+    try:
+        report = trio.run(
+            functools.partial(
+                demo.run,
+                _settings(arguments),
+                os.environ,
+                standin=arguments.standin,
+                output=arguments.output,
+                say=say,
+                tell=tell,
+            )
+        )
+    except BaseExceptionGroup as group:
+        _raise_ours(group)
+        raise
+    if arguments.json:
+        _print_json({"event": "report", **vars(report)})
+    else:
+        print("\n".join(_report_lines(report)))
+    return 0
+
+
+def _report_lines(report: object) -> list[str]:
+    from appliance.demo import Report
+
+    assert isinstance(report, Report)
+    received = (
+        "" if report.received_s is None else f", the agent received {report.received_s:.2f} s"
+    )
+    silence = report.press_to_silence_ms
+    return [
+        "",
+        f"words kept         {kept}",
+        "press to silence   " + ("not measured" if silence is None else f"{silence:.1f} ms"),
+        f"socket open        {report.open_s:.1f} s, billed at about ${report.usd:.4f}",
+        f"speaker's sound    {report.file}",
+        "",
+        "On a real box: a button between GPIO 17 and ground, an LED with its resistor between",
+        "GPIO 25 and ground, a microphone and a speaker that ALSA knows. Then",
+        "  export DEEPGRAM_API_KEY=…",
+        "  voice-appliance run",
+    ]
+
+
+def _event_line(event: dict[str, object]) -> str:
+    text = event.get("text")
+    words = f"{event['event']}" + (f": {text}" if text is not None else "")
+    trouble = f"  ({event['trouble']})" if event.get("trouble") else ""
+    state = f"{event['phase']:9}  link {event['link']:7}  lamp: {event['look']}"
+    return f"{event['t']:9.3f}  {words:38}  {state}{trouble}"
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    import trio
+
+    from appliance.standin.agent import Connection, StandinAgent
+
+    def tell(connection: Connection, words: str) -> None:
+        if arguments.json:
+            _print_json({"connection": connection.number, "event": words})
+        else:
+            print(f"connection {connection.number}: {words}", flush=True)
+
+    async def listen() -> None:
+        agent = StandinAgent(tell=tell)
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(agent.listen, arguments.host, arguments.port)
+            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+            url = f"ws://{host}:{port}/v1/agent/converse"
+            if arguments.json:
+                _print_json({"event": "listening", "url": url})
+            else:
+                print(f'listening: [agent] url = "{url}"', flush=True)
+
+    try:
+        trio.run(listen)
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            return 0
+        _raise_ours(group)
+    return 0
+
+
+# ── questions ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from appliance import config
+
+    settings = _settings(arguments)
+    config.key(settings.agent.url, os.environ)
+    if arguments.json:
+        _print_json({"ok": True})
+    else:
+        print("the settings can be used")
+    return 0
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from appliance.host import remote
+
+    answer = remote.call(arguments.socket or _socket(), arguments.command)
+    if arguments.json:
+        _print_json(answer)
+    else:
+        _print_table(answer)
+    return 0
+
+
+def _print_table(value: object, indent: str = "") -> None:
+    if not isinstance(value, dict):
+        print(f"{indent}{value}")
+        return
+    for name, entry in value.items():
+        if isinstance(entry, dict):
+            print(f"{indent}{name}")
+            _print_table(entry, indent + "  ")
+        else:
+            print(f"{indent}{name:20} {'-' if entry is None else entry}")
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from appliance.host import remote
+
+    for event in remote.watch(arguments.socket or _socket()):
+        if arguments.json:
+            _print_json(event)
+        elif event["event"] == "snapshot":
+            _print_table(event)
+        else:
+            print(_event_line(event), flush=True)
+    return 0

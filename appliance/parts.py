@@ -1,0 +1,71 @@
+"""What the house is made of, as the daemon wants it: protocols, so that stand-ins are plain."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from appliance.config import Settings as Config
+from appliance.panel.looks import Look
+from appliance.sound.microphone import Capture
+from appliance.sound.speaker import Playback
+
+
+class Lamp(Protocol):
+    """The face."""
+
+    def show(self, look: Look) -> None:
+        """Show it from now on; never waits."""
+
+    async def run(self) -> None:
+        """Play what is shown, until cancelled."""
+
+    def close(self) -> None:
+        """Go dark."""
+
+
+class Button(Protocol):
+    """The finger's side."""
+
+    def close(self) -> None:
+        """Tell nothing more."""
+
+
+class Manager(Protocol):
+    """The service manager."""
+
+    def ready(self) -> None:
+        """We are up."""
+
+    def status(self, words: str) -> None:
+        """What we are doing."""
+
+    def stopping(self) -> None:
+        """We are on our way out."""
+
+    async def run_watchdog(self, is_alive: Callable[[], bool]) -> None:
+        """Ping while alive."""
+
+
+Tell = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the house is made of. Nothing is opened before the house runs."""
+
+    config: Config
+    connect: Callable[[], Awaitable[trio.abc.Stream]]
+    authorization: str | None
+    open_microphone: Callable[[], Capture]
+    open_speaker: Callable[[], Playback]
+    open_lamp: Callable[[], Lamp | None]
+    open_button: Callable[[Tell, Tell], Button]
+    random: Callable[[], float]
+    manager: Manager
+    name: str = ""  # the box's name, always one of its tags
+    socket_path: Path | None = None
+    clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
+    played: Callable[[bytes], None] | None = None
