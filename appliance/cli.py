@@ -20,6 +20,7 @@ from appliance.errors import ApplianceError, ConfigError
 if TYPE_CHECKING:
     from appliance.config import Settings
     from appliance.daemon import Daemon
+    from appliance.demo import Report
 
 FAILED, WRONG_SETTINGS = 1, 78
 SETTINGS = Path("/etc/voice-appliance/config.toml")
@@ -217,13 +218,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _report_lines(report: object) -> list[str]:
-    from appliance.demo import Report
-
-    assert isinstance(report, Report)
-    received = (
-        "" if report.received_s is None else f", the agent received {report.received_s:.2f} s"
-    )
+def _report_lines(report: "Report") -> list[str]:
+    kept = f"{report.kept_s:.2f} s of microphone, lost {report.lost_s:.2f} s"
+    if report.received_s is not None:
+        kept += f", the agent received {report.received_s:.2f} s"
     silence = report.press_to_silence_ms
     return [
         "",

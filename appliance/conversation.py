@@ -508,7 +508,6 @@ class Conversation:
         self._do(Action.CUT)
         self._stopped_s = self._now
         if self.muted or self.missing:
-            self._do(Action.FINISH)
             self._rest()
         else:
             self._begin()
@@ -764,7 +763,7 @@ class Conversation:
         self._do(Action.CUT_BY_SERVER)
 
     def _hush_and_rest(self) -> None:
-        self._do(Action.CUT_BY_SERVER, Action.FINISH)
+        self._do(Action.CUT_BY_SERVER)
         if self._ear.pending:
             self._await_answer()
         else:
@@ -772,8 +771,6 @@ class Conversation:
 
     def _hush_and_listen(self) -> None:
         self._do(Action.CUT_BY_SERVER)
-        if self.phase is Phase.SPEAKING:
-            self._do(Action.FINISH)
         if self.muted or self.missing:
             self._rest()
             return
@@ -879,7 +876,7 @@ class Conversation:
             self._rest()
 
     def _mouth_lost(self) -> None:
-        self._do(Action.CUT, Action.FINISH)
+        self._do(Action.CUT)
         if not self._hold:
             self._do(Action.DISCARD)
         self._do(Action.DROP_ALL)

@@ -444,7 +444,6 @@ class Daemon:
     def commands(self) -> Mapping[str, Callable[..., object]]:
         """What may be asked through the control socket."""
         return {
-            "status": self.status,
             "press": lambda: self._told(Event.PRESSED),
             "release": lambda: self._told(Event.RELEASED),
             "mute": lambda: self._told(Event.MUTED),

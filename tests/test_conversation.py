@@ -1,0 +1,781 @@
+"""The table is total, and what it does is what the design says. Pure: no clock but numbers."""
+
+import inspect
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from appliance.conversation import (
+    HARDWARE,
+    PHASES,
+    TABLE,
+    Action,
+    Cell,
+    Conversation,
+    Event,
+    Link,
+    Mode,
+    Phase,
+    Talk,
+)
+from appliance.errors import Retry, Trouble
+
+
+@dataclass
+class Ear:
+    """Utterances as the machine sees them."""
+
+    pending: bool = False
+    speaking: bool = False
+    sent: bool = False
+    heard_early: bool = False
+
+
+@dataclass
+class Mouth:
+    """Answers as the machine sees them."""
+
+    withheld: bool = False
+    discarding: bool = False
+    done: bool = False
+    dry: bool = True
+
+
+class Desk:
+    """A conversation, and hands that do to ear and mouth what its actions say."""
+
+    def __init__(self, mode: Mode = Mode.HOLD, **talk: object) -> None:
+        self.ear = Ear()
+        self.mouth = Mouth()
+        self.now_s = 100.0
+        self.done: list[Action] = []
+        self.jitter = 0.5
+        self.talk = Conversation(
+            replace(Talk(mode=mode), **talk),  # type: ignore[arg-type]
+            self.ear,
+            self.mouth,
+            random=lambda: self.jitter,
+        )
+
+    def tell(self, event: Event, why: Trouble | None = None) -> list[Action]:
+        self._happens(event)
+        actions = self.talk.handle(event, self.now_s, why)
+        for action in actions:
+            self._does(action)
+        self.done += actions
+        return actions
+
+    def _happens(self, event: Event) -> None:
+        if event is Event.USER_TEXT:
+            self.ear.pending = self.ear.speaking = False
+        elif event is Event.ANSWER_BEGAN:
+            self.mouth.dry = self.mouth.done = False
+        elif event is Event.SPEAKER_DRY:
+            self.mouth.dry = True
+        elif event is Event.AUDIO_DONE:
+            self.mouth.done = True
+
+    def _does(self, action: Action) -> None:
+        if action is Action.LISTEN:
+            self.ear.speaking, self.ear.sent = True, False
+        elif action is Action.END:
+            self.ear.pending, self.ear.speaking = True, False
+        elif action in (Action.DISCARD, Action.ERASE):
+            self.ear.speaking = self.ear.sent = False
+        elif action in (Action.DROP_SENT, Action.DROP_ALL):
+            self.ear.pending = False
+        elif action in (Action.CUT, Action.CUT_BY_SERVER):
+            self.mouth.discarding, self.mouth.dry, self.mouth.withheld = True, True, False
+
+    def wait(self, seconds: float) -> list[Action]:
+        """Let time pass, deadline by deadline."""
+        until_s = self.now_s + seconds
+        done: list[Action] = []
+        while self.talk.next_deadline_s <= until_s:
+            self.now_s = self.talk.next_deadline_s
+            for event in self.talk.due(self.now_s):
+                done += self.tell(event)
+        self.now_s = until_s
+        return done
+
+    def connect(self) -> None:
+        self.tell(Event.LINK_UP)
+
+    def ask(self) -> None:
+        """Press, talk for a second, let go, and the tail."""
+        self.tell(Event.PRESSED)
+        self.wait(1.0)
+        if self.talk.link is Link.DIALING:
+            self.connect()
+        self.tell(Event.RELEASED)
+        self.wait(0.2)
+
+    def be_answered(self) -> None:
+        self.tell(Event.TURN_SENT)
+        self.tell(Event.USER_TEXT)
+        self.tell(Event.ANSWER_BEGAN)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_table_is_total_and_each_cell_has_its_rule(mode: Mode) -> None:
+    assert set(TABLE[mode]) == set(Event)
+    for row in TABLE[mode].values():
+        assert tuple(row) == PHASES
+        for cell in row.values():
+            assert callable(getattr(Conversation, f"_{cell.name.lower()}"))
+
+
+def test_every_cell_is_used() -> None:
+    used = {cell for table in TABLE.values() for row in table.values() for cell in row.values()}
+    assert used == set(Cell)
+
+
+def test_every_deadline_is_armed_somewhere() -> None:
+    source = inspect.getsource(Conversation)
+    deadlines = list(Event)[list(Event).index(Event.TAP_OVER) :]
+    assert [it for it in deadlines if f"_arm(Event.{it.name}," not in source] == []
+
+
+# ── hold ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_press_listens_and_dials_and_the_upgrade_waits_for_more_than_a_tap() -> None:
+    desk = Desk()
+    assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.DIAL]
+    assert desk.talk.phase is Phase.LISTENING
+    assert desk.wait(0.249) == []
+    assert desk.wait(0.001) == [Action.SEND, Action.UPGRADE]
+
+
+def test_a_tap_sends_nothing_and_opens_no_bill() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(0.2)
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.ABORT]
+    assert desk.talk.phase is Phase.ASLEEP
+    assert Action.UPGRADE not in desk.done
+
+
+def test_a_release_keeps_the_last_syllables_and_then_ends_the_turn() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    assert desk.tell(Event.RELEASED) == []
+    assert desk.talk.phase is Phase.LISTENING
+    assert desk.wait(0.2) == [Action.END]
+    assert desk.talk.phase is Phase.THINKING
+
+
+def test_a_press_in_the_tail_continues_the_same_utterance() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.tell(Event.RELEASED)
+    desk.wait(0.1)
+    assert desk.tell(Event.PRESSED) == []
+    assert desk.wait(1.0) == []
+    assert desk.talk.phase is Phase.LISTENING
+    desk.tell(Event.RELEASED)
+    assert desk.wait(0.2) == [Action.END]
+
+
+def test_a_press_while_an_answer_sounds_stops_it_first_and_listens() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    assert desk.tell(Event.PRESSED) == [Action.CUT, Action.LISTEN]
+
+
+def test_a_tap_while_an_answer_sounds_only_stops_it() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.PRESSED)
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD]
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_a_press_while_thinking_discards_the_awaited_answer() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.TURN_SENT)
+    assert desk.tell(Event.PRESSED) == [Action.CUT, Action.LISTEN]
+
+
+def test_a_press_while_connecting_appends_an_utterance_and_discards_nothing() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.tell(Event.RELEASED)
+    desk.wait(0.2)
+    assert desk.talk.phase is Phase.THINKING
+    assert desk.tell(Event.PRESSED) == [Action.LISTEN]
+
+
+def test_a_press_while_hanging_up_keeps_sound_and_dials_when_it_is_closed() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.wait(20.0) == [Action.HANG_UP]
+    assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.HURRY]
+    assert desk.tell(Event.LINK_DOWN) == [Action.DIAL]
+    assert desk.talk.phase is Phase.LISTENING
+
+
+def test_a_press_while_muted_stops_sound_and_dials_nothing() -> None:
+    desk = Desk()
+    desk.tell(Event.MUTED)
+    assert desk.tell(Event.PRESSED) == []
+    assert desk.talk.phase is Phase.ASLEEP
+    desk.tell(Event.RELEASED)
+    desk.tell(Event.UNMUTED)
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.MUTED)
+    assert desk.talk.phase is Phase.SPEAKING
+    assert Action.CUT in desk.tell(Event.PRESSED)
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_muted_while_held_what_was_sent_is_ended_and_its_answer_discarded() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    desk.ear.sent = True
+    assert desk.tell(Event.MUTED) == [Action.ERASE, Action.CUT]
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_the_agent_hearing_the_user_hushes_and_does_not_change_to_listening() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    assert desk.tell(Event.USER_SPOKE) == [Action.CUT_BY_SERVER, Action.FINISH]
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_an_answer_under_a_held_button_is_played_when_it_is_let_go() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    desk.tell(Event.USER_TEXT)
+    desk.ear.heard_early = desk.mouth.withheld = True
+    desk.tell(Event.ANSWER_BEGAN)
+    assert desk.talk.phase is Phase.LISTENING
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.PLAY]
+    assert desk.talk.phase is Phase.SPEAKING
+    assert Action.END not in desk.wait(1.0)
+
+
+def test_no_text_the_end_is_said_again_and_then_nothing_was_heard() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.TURN_SENT)
+    assert desk.wait(2.499) == []
+    assert desk.wait(0.002) == [Action.END_AGAIN]
+    assert desk.wait(3.4) == []
+    assert desk.wait(0.2) == [Action.DROP_SENT]
+    assert desk.talk.trouble is Trouble.HEARD_NOTHING
+    desk.wait(3.0)
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_no_answer_after_15_seconds_and_a_late_one_still_sounds() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.USER_TEXT)
+    desk.wait(15.0)
+    assert desk.talk.trouble is Trouble.NO_ANSWER
+    desk.tell(Event.ANSWER_BEGAN)
+    assert desk.talk.phase is Phase.SPEAKING
+
+
+def test_thinking_is_longer_for_each_sign_of_it_and_ends_after_a_minute() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.USER_TEXT)
+    began_s = desk.now_s
+    for _ in range(50):
+        desk.wait(1.0)
+        desk.tell(Event.STILL_THINKING)
+    desk.wait(9.9)
+    assert desk.talk.phase is Phase.THINKING
+    desk.wait(0.2)
+    assert desk.talk.trouble is Trouble.NO_ANSWER
+    assert desk.now_s - began_s == pytest.approx(60.1)
+
+
+def test_speaking_ends_with_the_last_sample_not_with_the_last_byte() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.tell(Event.SPEAKER_DRY) == [Action.FINISH]
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_speaking_ends_1_5_seconds_after_the_last_sample_if_no_end_was_told() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.SPEAKER_DRY)
+    desk.wait(1.4)
+    desk.tell(Event.ANSWER_BEGAN)  # it goes on
+    desk.wait(10.0)
+    assert desk.talk.phase is Phase.SPEAKING
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.wait(1.5) == [Action.FINISH]
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_an_answer_without_sound_ends_thinking() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.AUDIO_DONE)
+    assert desk.talk.phase is Phase.RESTING
+
+
+def test_the_end_of_a_dead_answer_does_not_end_thinking() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.mouth.discarding = True
+    desk.tell(Event.AUDIO_DONE)
+    assert desk.talk.phase is Phase.THINKING
+
+
+def test_an_utterance_that_is_too_long_ends_as_by_a_release() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.connect()
+    assert Action.END in desk.wait(60.0)
+    assert desk.talk.phase is Phase.THINKING
+    desk.tell(Event.RELEASED)
+    assert desk.talk.phase is Phase.THINKING
+
+
+def test_a_conversation_that_is_too_long_hangs_up_after_the_answer() -> None:
+    desk = Desk(max_conversation_s=30.0, hang_up_after_s=600.0)
+    desk.ask()
+    desk.wait(28.0)
+    assert desk.talk.phase is not Phase.SPEAKING
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.ANSWER_BEGAN)
+    desk.wait(10.0)
+    assert desk.talk.phase is Phase.SPEAKING
+    desk.tell(Event.AUDIO_DONE)
+    assert desk.tell(Event.SPEAKER_DRY) == [Action.FINISH, Action.HANG_UP]
+
+
+# ── the link ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_held_button_redials_with_backoff_and_goes_on_listening() -> None:
+    desk = Desk()
+    desk.jitter = 0.999
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    waits = []
+    for _ in range(9):
+        assert desk.tell(Event.LINK_LOST, Trouble.UNREACHABLE) == []
+        assert desk.talk.phase is Phase.LISTENING
+        waits.append(desk.talk.next_deadline_s - desk.now_s)
+        desk.talk._deadlines[Event.TURN_FULL] += 100
+        assert desk.wait(waits[-1]) == [Action.DIAL, Action.UPGRADE]
+    assert waits == pytest.approx([0.4995, 0.999, 1.998, 3.996, 7.992, 15.984, 29.97, 29.97, 29.97])
+
+
+def test_a_server_that_accepts_and_fails_is_not_dialled_in_a_loop() -> None:
+    desk = Desk()
+    desk.jitter = 0.999
+    desk.ask()
+    dials = 0
+    until_s = desk.now_s + 29.0
+    while desk.now_s < until_s:
+        desk.tell(Event.LINK_LOST, Trouble.SERVER_ERROR)
+        dials += desk.wait(min(desk.talk.next_deadline_s, until_s) - desk.now_s).count(Action.DIAL)
+        desk.tell(Event.LINK_UP)
+    assert dials <= 6
+
+
+@pytest.mark.parametrize("why", [it for it in Trouble if it.retry is Retry.ON_PRESS])
+def test_what_only_a_person_can_mend_waits_for_the_next_press(why: Trouble) -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.LINK_LOST, why)
+    assert desk.talk.phase is Phase.TROUBLE
+    assert desk.talk.trouble is why
+    desk.ear.pending = False  # it expires
+    assert Action.DIAL not in desk.wait(1000.0)
+    assert Action.DIAL in desk.tell(Event.PRESSED)
+
+
+def test_too_many_connections_are_tried_each_second_while_words_wait() -> None:
+    desk = Desk()
+    desk.ask()
+    for _ in range(5):
+        desk.tell(Event.LINK_LOST, Trouble.TOO_MANY)
+        assert desk.wait(0.99) == []
+        assert Action.DIAL in desk.wait(0.02)
+
+
+def test_a_server_that_goes_away_is_dialled_at_once_but_only_once_so() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.LINK_LOST, Trouble.GOING_AWAY)
+    assert Action.DIAL in desk.wait(0.0)
+    desk.tell(Event.LINK_LOST, Trouble.GOING_AWAY)
+    assert desk.wait(0.0) == []
+
+
+def test_released_before_connected_it_thinks_for_30_seconds_and_then_gives_up() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.tell(Event.RELEASED)
+    desk.wait(30.1)
+    assert desk.talk.phase is Phase.THINKING
+    assert desk.wait(0.2) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
+    assert desk.talk.trouble is Trouble.NO_CONNECTION
+
+
+def test_lost_while_resting_it_falls_asleep_silently() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.talk.trouble is None
+
+
+@pytest.mark.parametrize(("whole", "after"), [(True, Phase.ASLEEP), (False, Phase.TROUBLE)])
+def test_lost_while_speaking_what_is_here_is_played(whole: bool, after: Phase) -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    if whole:
+        desk.tell(Event.AUDIO_DONE)
+    assert desk.tell(Event.LINK_LOST, Trouble.LINK_LOST) == []
+    assert desk.talk.phase is Phase.SPEAKING
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.talk.phase is after
+
+
+def test_it_hangs_up_when_nobody_talks() -> None:
+    desk = Desk(hang_up_after_s=7.0)
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.wait(6.9) == []
+    assert desk.wait(0.2) == [Action.HANG_UP]
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+# ── the cards ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("lost", "found", "trouble"),
+    [
+        (Event.MICROPHONE_LOST, Event.MICROPHONE_FOUND, Trouble.MICROPHONE_MISSING),
+        (Event.SPEAKER_LOST, Event.SPEAKER_FOUND, Trouble.SPEAKER_MISSING),
+    ],
+)
+def test_a_missing_card_is_shown_until_it_is_back_and_dials_nothing(
+    lost: Event, found: Event, trouble: Trouble
+) -> None:
+    desk = Desk()
+    desk.tell(lost)
+    assert desk.talk.trouble is trouble
+    assert Action.DIAL not in desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    desk.wait(1000.0)
+    assert desk.talk.trouble is trouble
+    desk.tell(found)
+    assert desk.talk.phase is Phase.ASLEEP
+    assert Action.DIAL in desk.tell(Event.PRESSED)
+
+
+def test_a_microphone_that_goes_while_held_acts_as_a_release() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    assert desk.tell(Event.MICROPHONE_LOST) == [Action.END]
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.wait(20.0) == [Action.HANG_UP]
+    assert desk.talk.trouble is Trouble.MICROPHONE_MISSING
+
+
+def test_a_speaker_that_goes_while_it_speaks_ends_the_connection() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    assert Action.HANG_UP in desk.tell(Event.SPEAKER_LOST)
+    assert desk.talk.trouble is Trouble.SPEAKER_MISSING
+
+
+# ── tap ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_tap() -> Desk:
+    desk = Desk(Mode.TAP)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    desk.connect()
+    return desk
+
+
+def test_tap_listens_and_may_be_billed_at_once() -> None:
+    desk = Desk(Mode.TAP)
+    assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.SEND, Action.DIAL, Action.UPGRADE]
+    assert desk.tell(Event.RELEASED) == []
+    assert desk.talk.phase is Phase.LISTENING
+
+
+def test_tap_listens_again_after_an_answer_when_the_room_is_quiet() -> None:
+    desk = in_tap()
+    desk.tell(Event.USER_SPOKE)
+    desk.tell(Event.USER_TEXT)
+    assert desk.tell(Event.ANSWER_BEGAN) == [Action.SHUT]
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.talk.phase is Phase.RESTING
+    assert desk.wait(0.3) == [Action.LISTEN, Action.SEND]
+    assert desk.talk.phase is Phase.LISTENING
+
+
+def test_full_duplex_leaves_the_microphone_open() -> None:
+    desk = Desk(Mode.TAP, half_duplex=False)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    desk.connect()
+    desk.tell(Event.USER_TEXT)
+    assert desk.tell(Event.ANSWER_BEGAN) == []
+    assert desk.tell(Event.USER_SPOKE)[0] is Action.CUT_BY_SERVER
+    assert desk.talk.phase is Phase.LISTENING
+
+
+def test_a_press_while_tap_listens_ends_the_conversation_when_let_go() -> None:
+    desk = in_tap()
+    desk.wait(5.0)
+    assert desk.tell(Event.PRESSED) == []
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.DROP_ALL, Action.HANG_UP]
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_an_impatient_second_press_after_a_stop_ends_nothing() -> None:
+    desk = in_tap()
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.ANSWER_BEGAN)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    assert desk.talk.phase is Phase.LISTENING
+    desk.wait(1.4)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    assert desk.talk.phase is Phase.LISTENING
+    desk.wait(1.6)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_a_second_press_while_tap_connects_is_ignored_and_a_later_one_cancels() -> None:
+    desk = Desk(Mode.TAP)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    desk.wait(1.0)
+    desk.tell(Event.PRESSED)
+    assert desk.tell(Event.RELEASED) == []
+    desk.wait(0.6)
+    desk.tell(Event.PRESSED)
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
+
+
+def test_tap_hangs_up_when_nobody_talks() -> None:
+    desk = in_tap()
+    assert desk.wait(20.0) == [Action.DISCARD, Action.HANG_UP]
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_tap_does_not_hang_up_on_somebody_who_talks() -> None:
+    desk = in_tap()
+    desk.wait(19.0)
+    desk.tell(Event.USER_SPOKE)
+    assert desk.wait(59.0) == []
+    assert Action.HANG_UP in desk.wait(2.0)
+
+
+def test_tap_lost_amid_words_redials_and_lost_in_silence_falls_asleep() -> None:
+    desk = in_tap()
+    desk.ear.speaking = False
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.ASLEEP
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    desk.connect()
+    desk.tell(Event.USER_SPOKE)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.LISTENING
+    assert Action.DIAL in desk.wait(0.5)
+
+
+# ── at random ────────────────────────────────────────────────────────────────────────────────────
+
+BUSY = (Phase.LISTENING, Phase.THINKING, Phase.RESTING)
+NEWS = (
+    Event.TURN_SENT,
+    Event.USER_SPOKE,
+    Event.USER_TEXT,
+    Event.STILL_THINKING,
+    Event.THINK_FAILED,
+    Event.ANSWER_BEGAN,
+    Event.AUDIO_DONE,
+)
+
+
+class Walk(RuleBasedStateMachine):
+    """Whatever may happen, in any order, with the world answering as it must."""
+
+    mode = Mode.HOLD
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk(self.mode)
+        self.sockets = 0
+
+    def _tell(self, event: Event, why: Trouble | None = None) -> None:
+        self.desk.done.clear()
+        self.desk.tell(event, why)
+        self._follow()
+
+    def _follow(self) -> None:
+        for action in self.desk.done:
+            if action is Action.DIAL:
+                self.sockets += 1
+                assert self.sockets == 1, "two sockets at once"
+        self.desk.done.clear()
+
+    @rule(event=st.sampled_from([Event.PRESSED, Event.RELEASED, Event.MUTED, Event.UNMUTED]))
+    def a_finger(self, event: Event) -> None:
+        self._tell(event)
+
+    @rule(
+        event=st.sampled_from(
+            [
+                Event.MICROPHONE_LOST,
+                Event.MICROPHONE_FOUND,
+                Event.SPEAKER_LOST,
+                Event.SPEAKER_FOUND,
+            ]
+        )
+    )
+    def a_plug(self, event: Event) -> None:
+        self._tell(event)
+
+    @precondition(lambda self: self.desk.talk.link is Link.DIALING)
+    @rule()
+    def it_connects(self) -> None:
+        self._tell(Event.LINK_UP)
+
+    @precondition(lambda self: self.desk.talk.link in (Link.DIALING, Link.UP))
+    @rule(why=st.sampled_from(sorted(set(Trouble) - HARDWARE, key=lambda it: it.slug)))
+    def it_breaks(self, why: Trouble) -> None:
+        self.sockets = 0
+        self._tell(Event.LINK_LOST, why)
+
+    @precondition(lambda self: self.desk.talk.link is Link.CLOSING)
+    @rule()
+    def it_closes(self) -> None:
+        self.sockets = 0
+        self._tell(Event.LINK_DOWN)
+
+    @precondition(lambda self: self.desk.talk.link is Link.UP)
+    @rule(event=st.sampled_from(NEWS))
+    def the_agent_speaks(self, event: Event) -> None:
+        self._tell(event)
+
+    @precondition(lambda self: not self.desk.mouth.dry)
+    @rule()
+    def the_speaker_runs_dry(self) -> None:
+        self._tell(Event.SPEAKER_DRY)
+
+    @rule(sent=st.booleans(), withheld=st.booleans(), early=st.booleans())
+    def the_ear_moves_on(self, sent: bool, withheld: bool, early: bool) -> None:
+        self.desk.ear.sent = sent and self.desk.ear.speaking
+        self.desk.ear.heard_early = early
+        held = self.desk.talk.phase is Phase.LISTENING and self.mode is Mode.HOLD
+        self.desk.mouth.withheld = withheld and held
+
+    @rule(seconds=st.sampled_from([0.05, 0.25, 1.0, 5.0, 31.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.desk.wait(seconds)
+        self._follow()
+
+    @invariant()
+    def every_busy_phase_ends(self) -> None:
+        talk = self.desk.talk
+        if talk.phase in BUSY:
+            assert talk.next_deadline_s < float("inf"), talk.phase
+        elif talk.phase is Phase.SPEAKING:
+            assert not self.desk.mouth.dry or talk.next_deadline_s < float("inf")
+
+    @invariant()
+    def no_phase_but_sleep_lasts_for_ever(self) -> None:
+        talk = self.desk.talk
+        if talk.phase is Phase.TROUBLE and not talk.missing:
+            assert talk.next_deadline_s < float("inf")
+
+    @invariant()
+    def trouble_has_a_name_and_sleep_has_none(self) -> None:
+        talk = self.desk.talk
+        if talk.phase is Phase.TROUBLE:
+            assert talk.trouble is not None
+        if talk.phase is Phase.ASLEEP:
+            assert talk.trouble is None
+
+    @invariant()
+    def nothing_is_heard_while_muted(self) -> None:
+        if self.desk.talk.muted:
+            assert self.desk.talk.phase is not Phase.LISTENING
+
+    @invariant()
+    def asleep_nobody_pays(self) -> None:
+        if self.desk.talk.phase is Phase.ASLEEP:
+            assert self.desk.talk.link in (Link.DOWN, Link.CLOSING)
+
+
+class TapWalk(Walk):
+    """The same in the other profile."""
+
+    mode = Mode.TAP
+
+
+TestWalk = Walk.TestCase
+TestTapWalk = TapWalk.TestCase
+TestWalk.settings = TestTapWalk.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None
+)
