@@ -132,6 +132,7 @@ class Action(Enum):
     ERASE = "as END, but what was not yet sent is erased"
     DISCARD = "shut the microphone and forget the open utterance"
     END_AGAIN = "let the next utterance pass, or say the end of the turn once more"
+    CALL_OFF = "the ended utterances want no answer any more"
     DROP_SENT = "forget the ended utterances that were sent"
     DROP_ALL = "forget every utterance"
     SHUT = "send zeros for the microphone"
@@ -547,10 +548,13 @@ class Conversation:
         self._do(Action.DISCARD)
         if self._mouth.withheld:
             self._play_withheld()
+        elif self._mouth.discarding and self.link is Link.UP:
+            self._do(Action.CALL_OFF)  # it stopped an answer, or one that was awaited
+            self._settle()
         elif self._ear.pending:
             self._await_answer()
         elif self.link is Link.UP:
-            self._rest()
+            self._settle()
         else:
             self._leave()
 
@@ -719,6 +723,9 @@ class Conversation:
         self._fail(Trouble.NO_ANSWER)
 
     def _think(self) -> None:
+        if self._mouth.discarding:  # the text of words whose answer is not wanted any more
+            self._expect_text()
+            return
         self.phase, self.trouble = Phase.THINKING, None
         self._disarm(Event.QUIET_OVER, Event.TROUBLE_OVER, Event.ECHO_OVER, Event.TURN_FULL)
         self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING)
@@ -802,13 +809,27 @@ class Conversation:
 
     def _rest(self) -> None:
         """Nobody talks any more: stay connected for a while, or go to sleep."""
+        if self._ear.pending:
+            if self.phase is Phase.SPEAKING:
+                self._do(Action.FINISH)
+            self._disarm(Event.THINK_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+            self._await_answer()
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
         spoke = self.phase is Phase.SPEAKING
         if spoke:
             self._do(Action.FINISH)
-        self._disarm(Event.THINK_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
-        if self._ear.pending:
-            self._await_answer()
-        elif self.link is not Link.UP:
+        self._disarm(
+            Event.THINK_OVER,
+            Event.SOUND_OVER,
+            Event.TROUBLE_OVER,
+            Event.TEXT_LATE,
+            Event.TEXT_MISSING,
+            Event.WAIT_OVER,
+        )
+        if self.link is not Link.UP:
             self._end_unconnected(spoke=spoke)
         elif self._last:
             self._hang_up()

@@ -241,6 +241,8 @@ class Daemon:
                 self.utterances.shut = True
             case Action.END | Action.ERASE | Action.DISCARD:
                 self._end_utterance(action, now_s)
+            case Action.CALL_OFF:
+                self.utterances.call_off()
             case Action.DROP_SENT:
                 self.utterances.drop_sent()
             case Action.DROP_ALL:

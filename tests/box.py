@@ -65,6 +65,7 @@ class Box:
     lamp: StandinLamp
     manager: Manager
     network: "Network"
+    gone: trio.Event = field(default_factory=trio.Event)  # the daemon has ended
     events: list[dict[str, object]] = field(default_factory=list)
 
     @property
@@ -95,8 +96,8 @@ class Box:
         self.button.release()
 
     def spoken(self) -> bytes:
-        """Everything that left the speaker, without the silence around it."""
-        return b"".join(bytes(sound) for _, sound in self.room.heard).strip(b"\0")
+        """Everything that left the speaker."""
+        return b"".join(bytes(sound) for _, sound in self.room.heard)
 
 
 class Network:
@@ -117,16 +118,33 @@ class Network:
         if self.fails is not None:
             raise self.fails
         ours, theirs = memory_stream_pair()
-        self.open += 1
-        self.open_most = max(self.open_most, self.open)
-        self._nursery.start_soon(self._serve, theirs)
-        return ours
+        self._nursery.start_soon(self._agent.serve_stream, theirs)
+        return _Counted(ours, self)
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
-        try:
-            await self._agent.serve_stream(stream)
-        finally:
-            self.open -= 1
+
+class _Counted(trio.abc.Stream):
+    """A stream that counts, while it is open, in its network."""
+
+    def __init__(self, below: trio.abc.Stream, network: Network) -> None:
+        self._below = below
+        self._network = network
+        self._is_open = True
+        network.open += 1
+        network.open_most = max(network.open_most, network.open)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._below.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._below.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._below.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        self._network.open -= self._is_open
+        self._is_open = False
+        await self._below.aclose()
 
 
 @asynccontextmanager
@@ -158,13 +176,18 @@ async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIter
                 name="test",
             )
         )
-        await nursery.start(daemon.run)
+        gone = trio.Event()
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            await daemon.run(task_status=task_status)
+            gone.set()
+
+        await nursery.start(live)
         await trio.testing.wait_all_tasks_blocked()
-        box = Box(daemon, agent, room, buttons[0], lamp, manager, network)
+        box = Box(daemon, agent, room, buttons[0], lamp, manager, network, gone)
         daemon.subscribe(box.events.append)
         yield box
         daemon.stop()
-        with trio.move_on_after(30):
-            while "STOPPING" not in manager.told:
-                await trio.sleep(0.01)
+        with trio.fail_after(30):
+            await gone.wait()
         nursery.cancel_scope.cancel()

@@ -70,7 +70,7 @@ class Desk:
 
     def _happens(self, event: Event) -> None:
         if event is Event.USER_TEXT:
-            self.ear.pending = self.ear.speaking = False
+            self.ear.pending = self.ear.speaking = self.mouth.discarding = False
         elif event is Event.ANSWER_BEGAN:
             self.mouth.dry = self.mouth.done = False
         elif event is Event.SPEAKER_DRY:
@@ -85,7 +85,7 @@ class Desk:
             self.ear.pending, self.ear.speaking = True, False
         elif action in (Action.DISCARD, Action.ERASE):
             self.ear.speaking = self.ear.sent = False
-        elif action in (Action.DROP_SENT, Action.DROP_ALL):
+        elif action in (Action.CALL_OFF, Action.DROP_SENT, Action.DROP_ALL):
             self.ear.pending = False
         elif action in (Action.CUT, Action.CUT_BY_SERVER):
             self.mouth.discarding, self.mouth.dry, self.mouth.withheld = True, True, False
@@ -249,6 +249,18 @@ def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> N
     desk.wait(1.0)
     assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
     assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_a_tap_while_thinking_calls_the_question_off() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.TURN_SENT)
+    desk.tell(Event.PRESSED)
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.CALL_OFF]
+    assert desk.talk.phase is Phase.RESTING
+    desk.talk.handle(Event.USER_TEXT, desk.now_s)
+    assert desk.talk.phase is Phase.RESTING
+    assert desk.wait(19.0) == []
 
 
 def test_muted_while_held_what_was_sent_is_ended_and_its_answer_discarded() -> None:

@@ -12,6 +12,9 @@ In `tap` one utterance stays open while the microphone is. What was sent for a s
 agent having heard anybody in it is let go; from `mark_speech` on it is kept, until the user's
 text takes it.
 
+What is not wanted any more is *erased*: not sent again, not waited for, and kept only so that its
+text, which may still come, is not taken for the text of later words.
+
 An utterance is taken by the user's text, a function call or the first sound of its answer, if it
 ended, and its end was sent, before that. Until then it is *pending*, for 30 s after its end: an
 answer to older words would only startle.
@@ -48,7 +51,7 @@ class Utterance:
     ended_s: float | None = None
     end_sent: bool = False
     passed: bool = False  # the next one need not wait for this one's text
-    erased: bool = False  # only its end is still to be sent; its answer is not wanted
+    erased: bool = False  # not wanted any more: it waits only for its end to go out, and its text
     speech: bool = False
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
@@ -57,6 +60,11 @@ class Utterance:
     def length(self) -> int:
         """Bytes heard so far, those let go included."""
         return self.gone + len(self.sound)
+
+    def erase(self) -> None:
+        """Nothing more of it is to be sent but its end."""
+        self.erased = True
+        del self.sound[self.cursor - self.gone :]
 
     def let_go(self, position: int) -> None:
         """Forget what lies before `position`."""
@@ -190,8 +198,7 @@ class Utterances:
         one.ended_s, one.sendable = now_s, True
         self._newest_ended = one.number
         if erase_unsent:
-            one.erased = True
-            del one.sound[one.cursor - one.gone :]
+            one.erase()
 
     def discard(self) -> None:
         """Forget the open utterance, as if it had not been said."""
@@ -229,10 +236,8 @@ class Utterances:
                 return None
             if not one.end_sent:
                 one.end_sent = True
-                if one.erased:
-                    self._queue.remove(one)
                 return EndOfTurn(one.number)
-            if not one.passed:
+            if not one.passed and not one.erased:
                 return None
         return None
 
@@ -275,9 +280,17 @@ class Utterances:
             one_open.number = self._count
         return number
 
+    def call_off(self) -> None:
+        """The ended utterances want no answer any more; a turn that the agent has still ends."""
+        for one in self._queue:
+            if one.ended_s is not None:
+                one.erase()
+
     def drop_sent(self) -> None:
-        """Forget the ended utterances that are out; what was never sent waits on."""
-        self._queue = deque(one for one in self._queue if not one.end_sent)
+        """Wait no longer for the ended utterances that are out; what was never sent waits on."""
+        for one in self._queue:
+            if one.end_sent:
+                one.erase()
 
     def drop_all(self) -> None:
         """Forget every ended utterance."""
