@@ -195,7 +195,7 @@ def test_a_tap_while_an_answer_sounds_only_stops_it() -> None:
     desk.ask()
     desk.be_answered()
     desk.tell(Event.PRESSED)
-    assert desk.tell(Event.RELEASED) == [Action.DISCARD]
+    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.CALL_OFF]
     assert desk.talk.phase is Phase.RESTING
 
 
