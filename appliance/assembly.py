@@ -129,9 +129,11 @@ def _parts(
 ) -> Parts:
     key = config.key(settings.agent.url, environ)
     address = Address.of(settings.agent.url)
+    dialer = Dialer(address, ca_file=settings.agent.ca_file)
     return Parts(
         config=settings,
-        connect=Dialer(address, ca_file=settings.agent.ca_file),
+        connect=dialer,
+        prepare=dialer.prepare,
         authorization=None if key is None else f"Token {key}",
         open_microphone=open_microphone,
         open_speaker=open_speaker,

@@ -330,6 +330,12 @@ TABLE: Mapping[Mode, Mapping[Event, Mapping[Phase, Cell]]] = MappingProxyType(
 )
 
 
+# Deadlines that are let go together: of an utterance, of an awaited answer, of quiet and trouble.
+_TURN = (Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+_AWAITING = (Event.THINK_OVER, Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
+_IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+
+
 class Conversation:
     """The machine. `handle` and `due` are the only ways in; they never wait.
 
@@ -463,13 +469,7 @@ class Conversation:
 
     def _listen(self) -> None:
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(
-            Event.QUIET_OVER,
-            Event.TROUBLE_OVER,
-            Event.ECHO_OVER,
-            Event.SOUND_OVER,
-            Event.THINK_OVER,
-        )
+        self._disarm(*_IDLE, Event.THINK_OVER)
         self._began_s, self._ending = self._now, False
         self._do(Action.LISTEN)
         if self._hold:
@@ -544,7 +544,7 @@ class Conversation:
 
     def _withdraw(self) -> None:
         """It was only a tap: nothing was said."""
-        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        self._disarm(*_TURN)
         self._do(Action.DISCARD)
         if self._mouth.withheld:
             self._play_withheld()
@@ -559,7 +559,7 @@ class Conversation:
             self._leave()
 
     def _play_withheld(self) -> None:
-        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        self._disarm(*_TURN)
         self._do(Action.DISCARD, Action.PLAY)
         self._speak()
 
@@ -569,7 +569,7 @@ class Conversation:
 
     def _close_turn(self) -> None:
         """The tail is over."""
-        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+        self._disarm(*_TURN)
         if self._mouth.withheld and self._ear.heard_early:
             self._play_withheld()
             return
@@ -592,7 +592,7 @@ class Conversation:
 
     def _erase_turn(self) -> None:
         """Muted in the middle of it."""
-        self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL, Event.WAIT_OVER)
+        self._disarm(*_TURN, Event.WAIT_OVER)
         if self._ear.sent and (self._hold or self._ear.speaking):
             self._do(Action.ERASE, Action.CUT)
         else:
@@ -660,7 +660,7 @@ class Conversation:
             self._do(Action.DISCARD)
             self._sleep()
         else:
-            self._disarm(Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
+            self._disarm(*_TURN)
             self._do(Action.END if self._hold else Action.DISCARD)
             self._fail(self._why)
 
@@ -727,8 +727,7 @@ class Conversation:
             self._expect_text()
             return
         self.phase, self.trouble = Phase.THINKING, None
-        self._disarm(Event.QUIET_OVER, Event.TROUBLE_OVER, Event.ECHO_OVER, Event.TURN_FULL)
-        self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING)
+        self._disarm(*_IDLE, Event.TURN_FULL, Event.TEXT_LATE, Event.TEXT_MISSING)
         if not self._ear.pending:
             self._disarm(Event.WAIT_OVER)
         self._thinking_since_s = self._now
@@ -747,14 +746,7 @@ class Conversation:
             self._mouth_lost()
             return
         self.phase, self.trouble = Phase.SPEAKING, None
-        self._disarm(
-            Event.QUIET_OVER,
-            Event.TROUBLE_OVER,
-            Event.ECHO_OVER,
-            Event.SOUND_OVER,
-            Event.THINK_OVER,
-            Event.TURN_FULL,
-        )
+        self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
         if not self._ear.pending:
             self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
         if not self._hold and self._talk.half_duplex:
@@ -782,7 +774,7 @@ class Conversation:
             self._rest()
             return
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(Event.ECHO_OVER, Event.SOUND_OVER, Event.THINK_OVER, Event.TROUBLE_OVER)
+        self._disarm(*_IDLE, Event.THINK_OVER)
         self._do(Action.LISTEN, Action.SEND)
         self._mark()
 
@@ -812,7 +804,7 @@ class Conversation:
         if self._ear.pending:
             if self.phase is Phase.SPEAKING:
                 self._do(Action.FINISH)
-            self._disarm(Event.THINK_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+            self._disarm(*_IDLE, Event.THINK_OVER)
             self._await_answer()
         else:
             self._settle()
@@ -821,14 +813,7 @@ class Conversation:
         spoke = self.phase is Phase.SPEAKING
         if spoke:
             self._do(Action.FINISH)
-        self._disarm(
-            Event.THINK_OVER,
-            Event.SOUND_OVER,
-            Event.TROUBLE_OVER,
-            Event.TEXT_LATE,
-            Event.TEXT_MISSING,
-            Event.WAIT_OVER,
-        )
+        self._disarm(*_IDLE, *_AWAITING)
         if self.link is not Link.UP:
             self._end_unconnected(spoke=spoke)
         elif self._last:
@@ -845,12 +830,13 @@ class Conversation:
 
     def _end_unconnected(self, *, spoke: bool) -> None:
         """The connection went while it spoke, or stayed away while the trouble showed."""
+        why = self.trouble
         if not self._hold:
             self._do(Action.DISCARD)
-        if spoke and not self._mouth.done and self.trouble is not None:
-            self._fail(self.trouble)
-        else:
-            self._sleep()
+        done = self._mouth.done
+        self._leave()
+        if spoke and not done and why is not None:
+            self._fail(why)
 
     def _hang_up(self) -> None:
         if not self._hold:

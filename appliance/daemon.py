@@ -22,6 +22,7 @@ runs in a test, on stand-ins, in virtual time.
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -149,11 +150,12 @@ class Daemon:
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
-            if self._parts.config.talk.preroll_ms:
+            if self._preroll_runs:
                 self._microphone.on()
             self._show()
             self._parts.manager.ready()
             task_status.started()
+            house.start_soon(self._prepare)
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
@@ -180,6 +182,12 @@ class Daemon:
             log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
         if self._lamp is not None:
             house.start_soon(self._keep_lamp, self._lamp)
+
+    async def _prepare(self) -> None:
+        """Do now what would keep the first press waiting; what fails is told when it is dialled."""
+        if self._parts.prepare is not None:
+            with suppress(AgentError):
+                await self._parts.prepare()
 
     async def _keep_lamp(self, lamp: Lamp) -> None:
         try:
@@ -208,6 +216,8 @@ class Daemon:
         self.utterances.expire(now_s)
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
+        if event in (Event.MUTED, Event.UNMUTED):
+            self._mind_preroll()
         after = self.conversation.phase
         if after is not before:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
@@ -275,7 +285,19 @@ class Daemon:
         else:
             self.utterances.end(now_s, erase_unsent=action is Action.ERASE)
         self.answers.release(now_s)
-        if not self._parts.config.talk.preroll_ms or self.conversation.muted:
+        if not self._preroll_runs:
+            self._microphone.off()
+
+    @property
+    def _preroll_runs(self) -> bool:
+        return self._parts.config.talk.preroll_ms > 0 and not self.conversation.muted
+
+    def _mind_preroll(self) -> None:
+        """A muted box hears nothing, and has forgotten what it had heard."""
+        self.utterances.forget_preroll()
+        if self._preroll_runs:
+            self._microphone.on()
+        elif not self.utterances.is_open:
             self._microphone.off()
 
     def _half(self, half: Half, event: Event) -> None:
@@ -492,9 +514,14 @@ class Daemon:
                 "open_s": round(self.meter.open_s(now_s), 3),
                 "usd": round(self.meter.usd(now_s), 6),
             },
-            "microphone": {"card": self._ear.name, "state": self._ear.state},
+            "microphone": {
+                "card": self._ear.name,
+                "state": self._ear.state,
+                "preroll_ms": self._parts.config.talk.preroll_ms,
+            },
             "speaker": {"card": self._mouth.name, "state": self._mouth.state},
-            "panel": self._panel_trouble or "open",
+            "panel": {"state": "missing" if self._panel_trouble else "open"}
+            | ({"trouble": self._panel_trouble} if self._panel_trouble else {}),
             "can_force_end_turn": self._can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),

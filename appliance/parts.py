@@ -66,6 +66,7 @@ class Parts:
     random: Callable[[], float]
     manager: Manager
     name: str = ""  # the box's name, always one of its tags
+    prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
     played: Callable[[bytes], None] | None = None

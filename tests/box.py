@@ -83,9 +83,17 @@ class Box:
 
     async def until(self, phase: Phase, *, limit_s: float = 60.0) -> float:
         """Wait for a phase; when it was reached."""
+        moved = trio.Event()
+
+        def look(_event: object) -> None:
+            if self.phase is phase:
+                moved.set()
+
+        end = self.daemon.subscribe(look)
+        look(None)
         with trio.fail_after(limit_s):
-            while self.phase is not phase:
-                await trio.sleep(0.001)
+            await moved.wait()
+        end()
         return trio.current_time()
 
     async def say(self, sound: bytes) -> None:

@@ -60,14 +60,39 @@ def test_it_flows_with_the_prebuffer_or_its_end_or_its_age() -> None:
     assert ended.flows(0.0)
 
 
-def test_after_running_dry_it_is_prebuffered_anew() -> None:
+def test_while_the_card_has_sound_left_what_follows_flows_at_once() -> None:
     mouth = answers()
     mouth.hear(bytes(1920), 0.0)
     assert mouth.flows(0.0)
     mouth.read(1920)
+    assert not mouth.flows(0.02)
+    mouth.hear(bytes(2), 0.02)
+    assert mouth.flows(0.02)
+    assert mouth.gaps == 0
+
+
+def test_after_silence_it_is_prebuffered_anew() -> None:
+    mouth = answers()
+    mouth.hear(bytes(1920), 0.0)
+    assert mouth.flows(0.0)
+    mouth.read(1920)
+    mouth.starve()
+    mouth.starve()
+    assert mouth.gaps == 1
     mouth.hear(bytes(2), 1.0)
     assert not mouth.flows(1.0)
     assert mouth.flows(1.06)
+
+
+def test_silence_behind_a_whole_answer_is_no_gap() -> None:
+    mouth = answers()
+    mouth.hear(bytes(2), 0.0)
+    mouth.sent_whole()
+    assert mouth.flows(0.0)
+    mouth.read(2)
+    mouth.starve()
+    mouth.played()
+    assert mouth.gaps == 0
 
 
 def test_a_cut_discards_for_as_long_as_the_agent_goes_on() -> None:

@@ -87,6 +87,8 @@ class Desk:
             self.ear.speaking = self.ear.sent = False
         elif action in (Action.CALL_OFF, Action.DROP_SENT, Action.DROP_ALL):
             self.ear.pending = False
+        elif action is Action.PLAY:
+            self.mouth.dry = self.mouth.withheld = False
         elif action in (Action.CUT, Action.CUT_BY_SERVER):
             self.mouth.discarding, self.mouth.dry, self.mouth.withheld = True, True, False
 

@@ -37,6 +37,7 @@ FLOOR_OF = {
     "host.spend": "ground",
     # hands: each holds one thing of the world. They do not know each other.
     "agent.dialer": "hands",
+    "agent.upgrade": "hands",
     "agent.session": "hands",
     "sound.card": "hands",
     "sound.microphone": "hands",
@@ -70,7 +71,7 @@ FLOOR_OF = {
 OWNERS = {
     "alsaaudio": {"sound.card"},
     "gpiozero": {"panel.pins"},
-    "h11": {"agent.session", "standin.agent"},
+    "h11": {"agent.session", "agent.upgrade", "standin.agent"},
     "systemd": {"host.service"},
     "trio_websocket": {"agent.session", "standin.agent", "standin.conduct"},
     "wsproto": {"agent.session", "standin.agent", "standin.conduct"},
@@ -343,7 +344,12 @@ def find_tool(*words: str) -> list[str]:
         ("ruff", "check", "--quiet", "."),
         ("ruff", "format", "--check", "--quiet", "."),
         ("mypy", "--no-error-summary"),
-        ("shellcheck", "-x", *sorted(map(str, TOP.glob("deploy/*.sh"))), ".ci/run"),
+        (
+            "shellcheck",
+            "-x",
+            *map(str, (*TOP.glob("deploy/*.sh"), *TOP.glob("tests/*/*.sh"))),
+            ".ci/run",
+        ),
     ],
     ids=["ruff-check", "ruff-format", "mypy", "shellcheck"],
 )

@@ -30,6 +30,10 @@ TCP_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000),
 )
 
+# For the name and the first packet, out of the session's 10 s: who has not been reached by then is
+# not one who accepts and says nothing. A lookup without a network takes 5 to 30 s.
+REACH_LIMIT_S = 8.0
+
 NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
@@ -67,9 +71,18 @@ class Dialer:
         self._context: ssl.SSLContext | None = None
 
     async def prepare(self) -> None:
-        """Build the TLS context, once and in a thread: it takes long on a small box."""
+        """Build the TLS context, once and in a thread: it takes long on a small box.
+
+        Raises:
+            AgentUnreachable: the file of certificates cannot be used.
+        """
         if self.address.tls and self._context is None:
-            self._context = await trio.to_thread.run_sync(self._build_context)
+            try:
+                self._context = await trio.to_thread.run_sync(self._build_context)
+            except OSError as error:  # an SSLError is one
+                raise AgentUnreachable(
+                    Trouble.CERTIFICATE, f"{self._ca_file}: no certificates to trust: {error}"
+                ) from error
 
     def _build_context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self._ca_file or None)
@@ -81,10 +94,7 @@ class Dialer:
             AgentUnreachable: no such name, nobody there, or a certificate not to be trusted.
         """
         await self.prepare()
-        try:
-            tcp = await trio.open_tcp_stream(self.address.host, self.address.port)
-        except OSError as error:
-            raise _unreachable(error) from error
+        tcp = await self._reach()
         for option in TCP_OPTIONS:
             tcp.setsockopt(*option)
         if self._context is None:
@@ -102,18 +112,28 @@ class Dialer:
             raise
         return tls
 
+    async def _reach(self) -> trio.SocketStream:
+        host = self.address.host
+        try:
+            with trio.fail_after(REACH_LIMIT_S):
+                return await trio.open_tcp_stream(host, self.address.port)
+        except trio.TooSlowError as error:
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"{host} does not answer") from error
+        except UnicodeError as error:  # a label that is empty or too long
+            raise AgentUnreachable(Trouble.NOT_FOUND, f"{host!r} is no name: {error}") from error
+        except OSError as error:
+            raise _unreachable(error) from error
+
 
 def _unreachable(error: OSError) -> AgentUnreachable:
-    reasons: list[BaseException] = [error]
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        reasons += error.__cause__.exceptions
-    elif error.__cause__ is not None:
-        reasons.append(error.__cause__)
-    if any(isinstance(one, socket.gaierror) for one in reasons):
+    if isinstance(error, socket.gaierror):
         return AgentUnreachable(Trouble.NO_NETWORK, f"the name cannot be looked up: {error}")
-    if any(isinstance(one, OSError) and one.errno in UNROUTABLE for one in reasons):
-        return AgentUnreachable(Trouble.NO_NETWORK, f"no way there: {reasons[-1]}")
-    return AgentUnreachable(Trouble.UNREACHABLE, f"nobody answers there: {reasons[-1]}")
+    # One for each address of the name. A box without IPv6 has no way to half of them.
+    ways = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else [error]
+    found = [one for one in ways if not (isinstance(one, OSError) and one.errno in UNROUTABLE)]
+    if not found:
+        return AgentUnreachable(Trouble.NO_NETWORK, f"no way there: {ways[-1]}")
+    return AgentUnreachable(Trouble.UNREACHABLE, f"nobody answers there: {found[-1]}")
 
 
 def _untrusted(error: Exception) -> AgentUnreachable:
@@ -124,6 +144,6 @@ def _untrusted(error: Exception) -> AgentUnreachable:
                 Trouble.CLOCK_WRONG, "the server's certificate is not valid yet: is the clock set?"
             )
         return AgentUnreachable(Trouble.CERTIFICATE, f"not trusted: {cause.verify_message}")
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         return AgentUnreachable(Trouble.GARBAGE, f"no TLS is spoken there: {cause.reason}")
     return AgentUnreachable(Trouble.UNREACHABLE, f"the server broke off: {cause or error!r}")

@@ -114,9 +114,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unhandled:
-    """A message that means nothing to us: the set grows several times a year."""
+    """A message that we have no use for, `is_known` or not: the set grows several times a year."""
 
     name: str
+    is_known: bool = False
 
 
 FromAgent = (

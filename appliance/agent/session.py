@@ -9,7 +9,8 @@ The laws of a session:
     upgrade waits to be allowed.
   * One task sends; nothing cancels it but the end, because a cancelled send leaves half a frame.
   * The receive loop never waits: what it hands on is taken by plain calls.
-  * However it ends, a close frame is tried first, and for a bounded time.
+  * However a conversation ends, a close frame is tried first, and for a bounded time. (Not if we
+    are cancelled from outside, or the frames of the far end cannot be read any more.)
 """
 
 import logging
@@ -39,14 +40,8 @@ from appliance.agent.messages import (
     Warned,
     Welcome,
 )
-from appliance.errors import (
-    AgentError,
-    AgentLost,
-    AgentMisspoke,
-    AgentRefused,
-    AgentUnreachable,
-    Trouble,
-)
+from appliance.agent.upgrade import Below, rejected
+from appliance.errors import AgentError, AgentLost, AgentMisspoke, AgentUnreachable, Trouble
 from appliance.sound.utterance import EndOfTurn
 
 log = logging.getLogger("appliance.agent")
@@ -58,8 +53,12 @@ MESSAGES_MAX = 64  # words that wait to be sent; sound does not wait here
 TAIL_LIMIT_S = 6.0  # zeros that end a turn where the end cannot be said
 TAIL_AGAIN_S = 1.0  # zeros before the end is said once more
 
+# Close codes of either side for what is no WebSocket, no text or endless; and of the bare end.
+MISSPOKEN, ABNORMAL = (1002, 1007, 1009), 1006
+
 FOREIGN = (
     OSError,
+    UnicodeError,  # wsproto decodes headers as if they were always ASCII
     trio.BrokenResourceError,
     trio.ClosedResourceError,
     trio_websocket.ConnectionClosed,
@@ -77,61 +76,6 @@ class Uplink(Protocol):
 
     def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
         """The next piece, the end of a turn, or None."""
-
-
-STATUS: dict[int, Trouble] = {
-    401: Trouble.KEY_REFUSED,
-    402: Trouble.NO_CREDIT,
-    403: Trouble.KEY_REFUSED,
-    404: Trouble.NOT_FOUND,
-    429: Trouble.TOO_MANY,
-}
-
-
-def _rejected(error: trio_websocket.ConnectionRejected) -> AgentError:
-    """What an HTTP answer in place of the upgrade means."""
-    status = error.status_code
-    told = {bytes(name).lower(): bytes(value) for name, value in error.headers or ()}
-    reason = told.get(b"dg-error", b"").decode("ascii", "replace")
-    request = told.get(b"dg-request-id", b"").decode("ascii", "replace")
-    words = f"the server answered HTTP {status}"
-    words += f" ({reason})" if reason else ""
-    words += f", request {request}" if request else ""
-    if status in STATUS:
-        return AgentRefused(STATUS[status], words)
-    if status >= 500:
-        return AgentRefused(Trouble.SERVER_ERROR, words)
-    return AgentMisspoke(Trouble.GARBAGE, f"{words} in place of the upgrade")
-
-
-class _Stream(trio.abc.Stream):
-    """The stream below the WebSocket, which tells when the far end has closed it.
-
-    The library's handshake waits for ever for a server that closes before it answers.
-    """
-
-    def __init__(self, below: trio.abc.Stream) -> None:
-        self.ended = trio.Event()
-        self._below = below
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._below.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._below.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            data = await self._below.receive_some(max_bytes)
-        except (OSError, trio.BrokenResourceError):
-            self.ended.set()
-            raise
-        if not data:
-            self.ended.set()
-        return data
-
-    async def aclose(self) -> None:
-        await self._below.aclose()
 
 
 class Session:
@@ -212,10 +156,17 @@ class Session:
         self._wake.set()
 
     def end_turn_again(self) -> None:
-        """A second of silence and the end once more, where it can be said; else silence goes."""
+        """A second of silence and the end once more.
+
+        Where it cannot be said silence goes already. If that has not ended the turn, because the
+        settings of this connection keep silence from ending any, only another connection will.
+        """
         if self._applied and self._can_end_turn:
             self._start_tail(TAIL_AGAIN_S)
             self._end_after_tail = True
+        elif self.end_turn_refused and self._settings.ends_are_ours:
+            words = "silence does not end a turn, and the end cannot be said"
+            self._end(AgentLost(Trouble.END_TURN_REFUSED, words))
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +182,7 @@ class Session:
             try:
                 waited_s = trio.current_time()
                 await self._allowed.wait()
+                await trio.lowlevel.checkpoint_if_cancelled()  # hung up in the very same turn
                 waited_s = trio.current_time() - waited_s
             except trio.Cancelled:
                 await trio.aclose_forcefully(stream)
@@ -240,14 +192,17 @@ class Session:
         # From here on `hang_up` goes through the close frame.
         self._dial_scope = trio.CancelScope()
         deadline_s = opened_s + waited_s + OPEN_LIMIT_S
-        watched = _Stream(stream)
+        watched = Below(stream)
         try:
             with _our_errors(lost=lambda: self._applied):
                 async with trio.open_nursery() as nursery:
                     await self._live(nursery, watched, deadline_s)
+        except AgentError:
+            if not self._over.is_set():  # while it is closed, a ping is enough for the library
+                raise
         finally:
-            await trio.aclose_forcefully(stream)
             self._billed(None)
+            await trio.aclose_forcefully(stream)
         if self._failure is not None:
             raise self._failure
 
@@ -258,7 +213,7 @@ class Session:
             Trouble.SILENT, f"no connection to {self._address.host} within {OPEN_LIMIT_S:.0f} s"
         )
 
-    async def _live(self, nursery: trio.Nursery, stream: _Stream, deadline_s: float) -> None:
+    async def _live(self, nursery: trio.Nursery, stream: Below, deadline_s: float) -> None:
         asked_s = trio.current_time()
         ws = await self._upgrade(nursery, stream, deadline_s)
         if ws is None:
@@ -275,7 +230,7 @@ class Session:
         nursery.cancel_scope.cancel()
 
     async def _upgrade(
-        self, nursery: trio.Nursery, stream: _Stream, deadline_s: float
+        self, nursery: trio.Nursery, stream: Below, deadline_s: float
     ) -> trio_websocket.WebSocketConnection | None:
         """The HTTP request and its answer; None if it was hung up meanwhile or the server left."""
         headers = [(b"User-Agent", b"voice-appliance")]
@@ -303,11 +258,7 @@ class Session:
                 )
                 waiting.cancel_scope.cancel()
         if ws is None and not self._over.is_set():
-            self._end(
-                AgentUnreachable(Trouble.UNREACHABLE, "the server closed before it answered")
-                if stream.ended.is_set()
-                else AgentUnreachable(Trouble.SILENT, "the server did not answer the upgrade")
-            )
+            self._end(stream.why_no_upgrade())
         return ws
 
     def _end(self, failure: AgentError) -> None:
@@ -334,9 +285,7 @@ class Session:
                 else:
                     self._understand(v1.decode(frame))
         except trio_websocket.ConnectionClosed as closed:
-            reason = closed.reason
-            words = f"{reason.code} {reason.reason or ''}".strip() if reason else "no close frame"
-            self._end(AgentLost(Trouble.LINK_LOST, f"the server closed: {words}"))
+            self._end(_closed(closed.reason))
         except AgentError as error:
             self._end(error)
 
@@ -346,8 +295,9 @@ class Session:
                 self.request_id = request_id
                 self._say(self._settings)
             case SettingsApplied():
+                if not self._applied:
+                    self._uplink.new_connection()
                 self._applied = True
-                self._uplink.new_connection()
                 self.wake()
             case UserText():
                 self._stop_tail()
@@ -358,7 +308,7 @@ class Session:
                     self._start_tail(TAIL_LIMIT_S)
             case Failed(code, description):
                 self._fail(code, description)
-            case Unhandled(name):
+            case Unhandled(name, is_known=False):
                 log.info("the agent said %s, which means nothing to us", name[:80])
             case _:
                 pass
@@ -453,6 +403,16 @@ class Session:
         return bytes(self._message_bytes)
 
 
+def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:
+    """What it means that the connection was closed, and not by us."""
+    if reason is None or reason.code == ABNORMAL:
+        return AgentLost(Trouble.LINK_LOST, "the connection ended without a close frame")
+    words = f"{reason.code} {reason.reason or ''}".strip()
+    if reason.code in MISSPOKEN:
+        return AgentMisspoke(Trouble.GARBAGE, f"the connection is no WebSocket any more: {words}")
+    return AgentLost(Trouble.LINK_LOST, f"the server closed: {words}")
+
+
 @contextmanager
 def _our_errors(lost: Callable[[], bool]) -> Iterator[None]:
     """Turn everything foreign, in groups or not, into one of ours; our own bugs go through."""
@@ -483,9 +443,11 @@ def _ours(error: BaseException, *, lost: bool) -> AgentError:
     if isinstance(error, AgentError):
         return error
     if isinstance(error, trio_websocket.ConnectionRejected):
-        return _rejected(error)
-    if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError):
-        return AgentMisspoke(Trouble.GARBAGE, f"the server speaks no WebSocket: {error}")
+        return rejected(error.status_code, error.headers or ())
+    if isinstance(error, h11.ProtocolError | wsproto.utilities.ProtocolError | UnicodeError):
+        while error.__context__ is not None:  # it stumbled over its own answer to what it found
+            error = error.__context__
+        return AgentMisspoke(Trouble.GARBAGE, f"the server speaks no WebSocket: {error!s:.200}")
     if lost:
         return AgentLost(Trouble.LINK_LOST, f"the connection broke: {error!r}")
     return AgentUnreachable(Trouble.UNREACHABLE, f"the connection broke early: {error!r}")

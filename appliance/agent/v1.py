@@ -9,6 +9,7 @@ read in stored copies of 2026.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
@@ -213,6 +214,14 @@ _READERS: Mapping[str, Callable[[str], FromAgent]] = {
     "Error": _of(_Notice, lambda it: Failed(it.code or "", it.description or "")),
 }
 
+# Known, and of no use: told several times a turn, so not worth a line of the journal.
+_ASIDE = frozenset(
+    {"History", "LatencyReport", "EndOfTurn", "FunctionCallResponse", "FunctionCallCancelled"}
+    | {"PromptUpdated", "SpeakUpdated", "ThinkUpdated", "ListenUpdated", "InjectionRefused"}
+)
+
+_WORDS = re.compile(r'("(?:content|arguments|response)"\s*:\s*")(?:[^"\\]|\\.)*')
+
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
@@ -221,12 +230,13 @@ def decode(frame: str) -> FromAgent:
 
     Raises:
         AgentMisspoke: it is no JSON object with a `type`, or a message that we know has an
-            impossible shape. It carries the frame's first 80 characters.
+            impossible shape. It carries the frame's first 80 characters, but none
+            that somebody spoke.
     """
     try:
         name = _decode_named(frame).type
         reader = _READERS.get(name)
-        return Unhandled(name) if reader is None else reader(frame)
+        return Unhandled(name, name in _ASIDE) if reader is None else reader(frame)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        said = frame[:SAID_MAX]
+        said = _WORDS.sub(r"\1…", frame[: 10 * SAID_MAX])[:SAID_MAX]  # words stay out of journals
         raise AgentMisspoke(Trouble.GARBAGE, f"the agent sent {said!r}: {error}") from error

@@ -17,8 +17,9 @@ Everything that arrives is taken at once, whatever its length: the receive loop 
 the speaker, or the very message that should silence it would queue behind the sound.
 
 An answer flows when `prebuffer_s` of it are here, when it is here whole, or when its first sound
-is `prebuffer_s` old. When it runs dry before its end it has to be prebuffered anew, so that one
-gap in the network is one gap in the sound.
+is `prebuffer_s` old; then it flows on for as long as the card has sound of it left. When the card
+has to play silence before its end it is prebuffered anew, so that one gap in the network is one
+gap in the sound.
 """
 
 from collections import deque
@@ -48,7 +49,7 @@ class Answers:
         self.sounding = False  # something waits, or has not left the card yet
         self.generation = 0  # goes up with each cut
         self.discarded_bytes = 0
-        self.gaps = 0  # an answer ran dry before its end
+        self.gaps = 0  # silences within answers
         self._form = form
         self._prebuffer = form.bytes_of(prebuffer_s)
         self._prebuffer_s = prebuffer_s
@@ -210,12 +211,14 @@ class Answers:
             left -= len(piece)
         sound = b"".join(pieces)
         self._waiting -= len(sound)
-        if not self._waiting and not self.done:
-            self._flows = False
         return sound
+
+    def starve(self) -> None:
+        """Nothing flowed in time: the card is given silence."""
+        self.gaps += self._flows and not self.done
+        self._flows = False
 
     def played(self) -> None:
         """The last sample has left the card."""
         if not self._waiting:
-            self.gaps += not self.done
             self.sounding = self._flows = False

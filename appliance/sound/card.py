@@ -12,6 +12,8 @@ What had to be learned of it, each point measured:
   * `drop()` before `close()`, else close drains. `drain()` never: it blocks on some plugins.
   * Errors carry words only, and a dead PipeWire 1.4 raises none: it returns -32 for ever.
   * PipeWire 0.3's descriptor is always ready (5,000 wakes a second): such a card is paced by timer.
+  * PulseAudio's count stands where it was after a drop, and a start with the whole buffer full
+    counts that buffer as played at once: so ask for the state first, and start with a period free.
 """
 
 import contextlib
@@ -101,6 +103,21 @@ class _Stream:
         if self._faults > FAULTS_MAX:
             raise DeviceError(f"{self.name!r} answers nothing but xruns")
 
+    def check(self) -> None:
+        """Fail if the card has been pulled out: one that stands still says nothing by itself.
+
+        Raises:
+            DeviceError: it has. (A sound server that ended is found out at the next start only.)
+        """
+        self._count()
+
+    def _count(self) -> int:
+        """Frames that could be read or written; or a negative errno, and what that means differs."""
+        available = int(self._pcm.avail())
+        if available == -errno.ENODEV:
+            raise DeviceError(f"{self.name!r}: unplugged")
+        return available
+
     def drop(self) -> None:
         """Stand still, and forget what the card holds."""
         try:
@@ -141,7 +158,7 @@ class AlsaCapture(_Stream):
 
     def read(self) -> bytes:
         """The whole periods that are there."""
-        available = self._pcm.avail()
+        available = self._count()
         pieces = []
         for _ in range(available // self.period_frames if available >= 0 else 1):
             piece = self._read()
@@ -177,8 +194,11 @@ class AlsaPlayback(_Stream):
     def write(self, sound: bytes) -> int:
         """Give it sound, the first period of which starts the stream; the frames it took."""
         while True:
+            startable = len(sound)
+            if not self._runs:
+                startable = (self.buffer_frames - self.period_frames) * self.form.frame_bytes
             try:
-                frames = int(self._pcm.write(sound))
+                frames = int(self._pcm.write(sound[:startable]))
             except alsaaudio.ALSAAudioError as error:
                 raise DeviceError(f"{self.name!r}: {error}") from error
             if frames != -errno.EPIPE:
@@ -190,7 +210,9 @@ class AlsaPlayback(_Stream):
 
     def queued_frames(self) -> int:
         """Frames that have not left the card; none after an underrun or a drop."""
-        available = int(self._pcm.avail())
-        if available == -errno.ENODEV:
-            raise DeviceError(f"{self.name!r}: unplugged")
-        return max(0, self.buffer_frames - available) if available >= 0 else 0
+        available = self._count()
+        return max(0, self.buffer_frames - available) if available >= 0 and self._runs else 0
+
+    @property
+    def _runs(self) -> bool:
+        return bool(self._pcm.state() == alsaaudio.PCM_STATE_RUNNING)

@@ -3,8 +3,10 @@
 Asleep, the card is open and its stream stands still: opening may take half a second on USB and
 holds the interpreter, so that is done at the start, not at the press.
 
-A card that fails is closed, announced once, and tried again after 1 s, 2 s, … 5 s. Nothing else
-of the box stops for it. A card from which nothing comes for 2 s has failed, whatever it says: a
+A card that fails is announced once, closed, and tried again after 1 s, 2 s, … 5 s. Nothing else
+of the box stops for it; but a sound server that hangs holds up whoever opens or closes its cards,
+so the announcement comes first. One that stands still is looked at now and then, because a card
+that is pulled out while nobody wants it says nothing. A card from which nothing comes for 2 s has failed, whatever it says: a
 stalled sound server raises nothing and delivers its backlog later, which is discarded by opening
 anew.
 """
@@ -24,6 +26,7 @@ log = logging.getLogger("appliance.sound")
 STALL_S = 2.0
 RETRY_MIN_S = 1.0
 RETRY_MAX_S = 5.0
+LOOK_S = 2.0  # so often at a card that stands still: what was pulled out is known before a press
 
 
 class Capture(Protocol):
@@ -44,6 +47,9 @@ class Capture(Protocol):
 
     def stop(self) -> None:
         """Stand still and forget what was not read."""
+
+    def check(self) -> None:
+        """Fail if it is known to be gone. Never waits."""
 
     def close(self) -> None:
         """Give the card back."""
@@ -68,6 +74,7 @@ class Microphone:
         lost: Callable[[], None],
     ) -> None:
         self._is_on = False
+        self._is_lost = False  # and that was told
         self._opens = opens
         self._heard = heard
         self._found = found
@@ -82,29 +89,44 @@ class Microphone:
     def off(self) -> None:
         """Hear nothing from now on. Never waits."""
         self._is_on = False
-        self._switched_on = trio.Event()
 
     async def run(self) -> None:
         """Open, record, and open again when the card fails. Lives as long as the box."""
         retry_s = RETRY_MIN_S
-        is_lost = False
         while True:
             try:
-                with closing(self._opens()) as card:
-                    is_lost, retry_s = False, RETRY_MIN_S
-                    self._found()
-                    await self._record(card)
+                card = self._opens()
             except DeviceError as error:
-                if not is_lost:
-                    log.warning("the microphone is gone: %s", error)
-                    self._lost()
-                is_lost = True
+                self._lose(error)
+            else:
+                retry_s = RETRY_MIN_S
+                with closing(card):
+                    await self._use(card)
             await trio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MAX_S)
 
+    async def _use(self, card: Capture) -> None:
+        """Record with a card until it fails; told before the close, which may take its time."""
+        self._is_lost = False
+        self._found()
+        try:
+            await self._record(card)
+        except DeviceError as error:
+            self._lose(error)
+
+    def _lose(self, error: DeviceError) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            log.warning("the microphone is gone: %s", error)
+            self._lost()
+
     async def _record(self, card: Capture) -> None:
         while True:
-            await self._switched_on.wait()
+            while not self._is_on:
+                self._switched_on = trio.Event()
+                with trio.move_on_after(LOOK_S):
+                    await self._switched_on.wait()
+                card.check()
             card.start()
             await self._record_on(card)
             card.stop()
@@ -113,13 +135,13 @@ class Microphone:
         channels = card.form.channels
         stalls_s = trio.current_time() + STALL_S
         while True:
-            with trio.move_on_at(stalls_s) as scope:
+            with trio.move_on_at(stalls_s):
                 await card.wait()
             if not self._is_on:
                 return
+            if trio.current_time() >= stalls_s:  # what there may be by now is old
+                raise DeviceError(f"nothing came for {STALL_S:.0f} s")
             sound = card.read()
             if sound:
                 stalls_s = trio.current_time() + STALL_S
                 self._heard(first_channel(sound, channels))
-            elif scope.cancelled_caught or trio.current_time() >= stalls_s:
-                raise DeviceError(f"nothing came for {STALL_S:.0f} s")

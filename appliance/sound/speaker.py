@@ -21,7 +21,7 @@ import trio
 
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
-from appliance.sound.microphone import RETRY_MAX_S, RETRY_MIN_S, STALL_S
+from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
 from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
 
 log = logging.getLogger("appliance.sound")
@@ -51,7 +51,10 @@ class Playback(Protocol):
         """Frames written that have not left the card."""
 
     def drop(self) -> None:
-        """Silence at once, and forget what was written."""
+        """Silence at once, and forget what was written. Wakes who waits."""
+
+    def check(self) -> None:
+        """Fail if it is known to be gone. Never waits."""
 
     async def wait(self) -> None:
         """Wait until a period of room may be there. May wake for nothing."""
@@ -98,6 +101,7 @@ class Speaker:
         self._card: Playback | None = None
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
+        self._is_lost = False  # and that was told
         self._last_real = 0  # the count of `_written` behind the last sample of an answer
         self._out = 0  # frames that had left the card when it was last looked at,
         self._moved_s = 0.0  # and when that count last moved
@@ -113,9 +117,9 @@ class Speaker:
         """Silence, within this call. What waits is the answers' business."""
         if self._runs and self._card is not None:
             self._runs = False
-            if self._tap is not None:
-                self._tap.cut(self._written - self._card.queued_frames())
             try:
+                if self._tap is not None:
+                    self._tap.cut(self._written - self._card.queued_frames())
                 self._card.drop()
             except DeviceError as error:
                 log.warning("the speaker could not be silenced: %s", error)
@@ -126,27 +130,39 @@ class Speaker:
     async def run(self) -> None:
         """Open, play, and open again when the card fails. Lives as long as the box."""
         retry_s = RETRY_MIN_S
-        is_lost = False
         while True:
             try:
-                with closing(self._opens()) as self._card:
-                    is_lost, retry_s = False, RETRY_MIN_S
-                    self._found()
-                    await self._play(self._card)
+                card = self._opens()
             except DeviceError as error:
-                if not is_lost:
-                    log.warning("the speaker is gone: %s", error)
-                    self._lost()
-                is_lost = True
-            finally:
-                self._card, self._runs = None, False
+                self._lose(error)
+            else:
+                retry_s = RETRY_MIN_S
+                with closing(card):
+                    await self._use(card)
             await trio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MAX_S)
+
+    async def _use(self, card: Playback) -> None:
+        """Play on a card until it fails; told before the close, which may take its time."""
+        self._card, self._is_lost = card, False
+        self._found()
+        try:
+            await self._play(card)
+        except DeviceError as error:
+            self._lose(error)
+
+    def _lose(self, error: DeviceError) -> None:
+        self._card, self._runs = None, False
+        if not self._is_lost:
+            self._is_lost = True
+            log.warning("the speaker is gone: %s", error)
+            self._lost()
 
     async def _play(self, card: Playback) -> None:
         while True:
             while not self._answers.flows(trio.current_time()):
-                await self._wait_until(self._answers.flows_s)
+                await self._wait_until(min(self._answers.flows_s, trio.current_time() + LOOK_S))
+                card.check()
             self._start(card)
             while self._runs:
                 await self._step(card)
@@ -215,6 +231,7 @@ class Speaker:
             self._last_real = self._written
         elif queued <= card.period_frames // 2:
             to_border = -self._written % card.period_frames
+            self._answers.starve()
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
 
     def _write(self, card: Playback, sound: bytes) -> None:

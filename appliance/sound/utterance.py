@@ -158,6 +158,10 @@ class Utterances:
             self._queue.append(self._open)
         self._preroll.clear()
 
+    def forget_preroll(self) -> None:
+        """What was heard before a press will belong to none."""
+        self._preroll.clear()
+
     def hear(self, sound: bytes, now_s: float) -> None:
         """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere."""
         one = self._open

@@ -2,8 +2,8 @@
 
 `Room` is what can be heard there: `say` puts sound into it, `heard` is what the loudspeaker has
 really given, with the times. Its two streams are obedient: they grant what was asked, are never
-late, and count to the sample in virtual time. `unplug`, `plug` and `stall` do what fingers and
-sound servers do.
+late, and count to the sample in virtual time. `unplug`, `plug`, `stall` and `go_on` do what
+fingers and sound servers do.
 """
 
 import math
@@ -23,15 +23,17 @@ class Room:
         self.form = Format(rate_hz)
         self.period_frames = self.form.frames_of(period_s)
         self.is_plugged = True
-        self.is_stalled = False
         self.opened = 0  # streams that were opened, ever
-        self.heard: list[tuple[float, bytearray]] = []  # (when it began, sound) without silence
+        self.streams: list[_Stream] = []  # those that are open
+        self.stood_still = 0  # frames for which the card has stood still, ever
+        self.given: list[tuple[float, bytearray]] = []  # as `heard`, as far as was looked
+        self._stalled_at: int | None = None
         self._said: list[tuple[int, bytes]] = []  # (frame of trio's clock, sound)
 
     def say(self, sound: bytes, *, after_s: float = 0.0) -> float:
         """Let `sound` be heard in the room from `after_s` from now on; when it will be over."""
         begins_s = trio.current_time() + after_s
-        self._said.append((round(begins_s * self.form.rate_hz), sound))
+        self._said.append((self.frame_at(begins_s), sound))
         return begins_s + self.form.seconds_of(len(sound))
 
     def listen(self, first: int, frames: int) -> bytes:
@@ -44,13 +46,54 @@ class Room:
                 air[(start - first) * 2 : (stop - first) * 2] = piece
         return bytes(air)
 
+    @property
+    def heard(self) -> list[tuple[float, bytes]]:
+        """What the loudspeaker has given, without the silence between: (when it began, sound)."""
+        for stream in self.streams:
+            stream.look()
+        return [(began_s, bytes(sound)) for began_s, sound in self.given]
+
+    def frame_now(self) -> int:
+        """The frame of trio's clock; rounding to a thousandth of one keeps virtual time exact."""
+        return self.frame_at(trio.current_time())
+
+    def frame_at(self, time_s: float) -> int:
+        """The frame of that time; rounded up by a thousandth, to keep virtual time exact."""
+        return math.floor(time_s * self.form.rate_hz + 0.001)
+
+    @property
+    def is_stalled(self) -> bool:
+        """The card stands still, and does not say so."""
+        return self._stalled_at is not None
+
+    @property
+    def frame_out(self) -> int:
+        """The frame that leaves the card now: as `frame_now`, less what it stood still."""
+        now = self.frame_now() if self._stalled_at is None else self._stalled_at
+        return now - self.stood_still
+
     def unplug(self) -> None:
         """Pull the card out: everything about it fails."""
         self.is_plugged = False
+        for stream in list(self.streams):
+            stream.die()
 
     def plug(self) -> None:
         """Put it back: it can be opened again; streams that were open stay dead."""
         self.is_plugged = True
+
+    def stall(self) -> None:
+        """Let it stand still without a word, as the card of a stopped sound server does."""
+        if self._stalled_at is None:
+            self._stalled_at = self.frame_now()
+
+    def go_on(self) -> None:
+        """Let it go on: playing where it stood, and with all that piled up at the microphone."""
+        if self._stalled_at is not None:
+            self.stood_still += self.frame_now() - self._stalled_at
+            self._stalled_at = None
+            for stream in self.streams:
+                stream.stir()
 
     def open_microphone(self) -> "StandinCapture":
         """A capture stream.
@@ -75,29 +118,42 @@ class _Stream:
         self.period_frames = room.period_frames
         self.buffer_frames = room.period_frames * BUFFER_PERIODS
         self._room = room
-        self._dead = False
+        self._dead = not room.is_plugged
+        self._stirred = trio.Event()
         self.check()
         room.opened += 1
+        room.streams.append(self)
 
     def check(self) -> None:
-        """Fail as an unplugged card does."""
-        self._dead = self._dead or not self._room.is_plugged
+        """Fail as an unplugged card does, or one that was given back."""
         if self._dead:
             raise DeviceError("the stand-in card is unplugged")
 
-    def frame_now(self) -> int:
-        """The frame of trio's clock; rounding to a thousandth of one keeps virtual time exact."""
-        return math.floor(trio.current_time() * self.form.rate_hz + 0.001)
+    def die(self) -> None:
+        """It is pulled out, or given back."""
+        if not self._dead:
+            self._dead = True
+            self._room.streams.remove(self)
+            self.stir()
+
+    def look(self) -> None:
+        """Note what has left the card by now."""
+
+    def stir(self) -> None:
+        """Wake whoever waits for the card."""
+        self._stirred.set()
+
+    def close(self) -> None:
+        """Give the card back. A second time does nothing."""
+        self.die()
 
     async def sleep_until_frame(self, frame: int) -> None:
-        """Wait until that frame has been; an unplugged card wakes its waiters at once."""
-        period_s = self.period_frames / self.form.rate_hz
-        while True:
-            self.check()
-            left_s = frame / self.form.rate_hz - trio.current_time()
-            if left_s <= 0 and not self._room.is_stalled:
-                return
-            await trio.sleep(min(max(left_s, 0), period_s) if left_s > 0 else period_s)
+        """Wait until that frame of the clock, or until something befalls the card."""
+        self.check()
+        self._stirred = trio.Event()
+        with trio.move_on_at(math.inf if self._room.is_stalled else frame / self.form.rate_hz):
+            await self._stirred.wait()
+        self.check()
 
 
 class StandinCapture(_Stream):
@@ -110,14 +166,14 @@ class StandinCapture(_Stream):
     def start(self) -> None:
         """Begin to record."""
         self.check()
-        self._next = self.frame_now()
+        self._next = self._room.frame_now()
 
     def read(self) -> bytes:
         """The whole periods that are there."""
         self.check()
         if self._next is None or self._room.is_stalled:
             return b""
-        frames = self.frame_now() - self._next
+        frames = self._room.frame_now() - self._next
         frames -= frames % self.period_frames
         sound = self._room.listen(self._next, frames)
         self._next += frames
@@ -132,10 +188,6 @@ class StandinCapture(_Stream):
         """Stand still."""
         self._next = None
 
-    def close(self) -> None:
-        """Give the card back."""
-        self._dead = True
-
 
 class StandinPlayback(_Stream):
     """A playback stream; see `appliance.sound.speaker.Playback`."""
@@ -143,51 +195,56 @@ class StandinPlayback(_Stream):
     def __init__(self, room: Room) -> None:
         super().__init__(room)
         self.xruns = 0
-        self._began: int | None = None  # frame of the clock at which it began to move
-        self._written = bytearray()
+        self._began: int | None = None  # frame of the card at which it began to move
+        self._held = bytearray()  # written, and not out when it was last looked at
+        self._out = 0  # frames that were
 
     def write(self, sound: bytes) -> int:
         """Give it sound; it begins to move with the first."""
-        self.check()
         frames = min(len(sound) // SAMPLE_BYTES, self.buffer_frames - self.queued_frames())
         if self._began is None and frames:
-            self._began = self.frame_now()
-            self._written.clear()
-            self._room.heard.append((trio.current_time(), bytearray()))
-        self._written += sound[: frames * SAMPLE_BYTES]
+            self._began, self._out = self._room.frame_out, 0
+            self._room.given.append((trio.current_time(), bytearray()))
+        self._held += sound[: frames * SAMPLE_BYTES]
         return frames
 
     def queued_frames(self) -> int:
         """Frames written that have not left the card."""
         self.check()
-        if self._began is None:
-            return 0
-        out = self.frame_now() - self._began
-        queued = len(self._written) // SAMPLE_BYTES - out
-        if queued <= 0:
-            self.xruns += queued < 0
-            self._stand_still(len(self._written) // SAMPLE_BYTES)
-            return 0
-        return queued
+        self.look()
+        return len(self._held) // SAMPLE_BYTES
 
-    def _stand_still(self, out: int) -> None:
-        self._room.heard[-1][1].extend(self._written[: out * SAMPLE_BYTES])
-        self._began = None
+    def look(self) -> None:
+        """Note what has left the card by now; it stands still when it is empty."""
+        if self._began is None:
+            return
+        out = self._room.frame_out - self._began - self._out
+        self._room.given[-1][1].extend(self._held[: out * SAMPLE_BYTES])
+        left = len(self._held) // SAMPLE_BYTES - out
+        del self._held[: out * SAMPLE_BYTES]
+        self._out += out
+        if left <= 0:
+            self.xruns += left < 0
+            self._began = None
 
     def drop(self) -> None:
         """Silence at once."""
-        if self._began is not None:
-            self._stand_still(min(self.frame_now() - self._began, len(self._written) // 2))
+        self.look()
+        self._held.clear()
+        self._began = None
+        self.stir()
+
+    def die(self) -> None:
+        """What it holds is never heard."""
+        self.drop()
+        super().die()
 
     async def wait(self) -> None:
         """Wait until there is room for a period."""
+        self.check()
         if self._began is None:
+            await trio.lowlevel.checkpoint()
             return
-        full = len(self._written) // SAMPLE_BYTES - self.buffer_frames
-        await self.sleep_until_frame(self._began + full + self.period_frames)
-
-    def close(self) -> None:
-        """Give the card back."""
-        if not self._dead:
-            self.drop()
-        self._dead = True
+        full = self._out + len(self._held) // SAMPLE_BYTES - self.buffer_frames
+        begins = self._began + self._room.stood_still
+        await self.sleep_until_frame(begins + full + self.period_frames)

@@ -5,6 +5,7 @@ extensions, so there is nothing here but RFC 6455 §5.2 and an upgrade that is t
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 import socket
@@ -99,10 +100,8 @@ class Wire:
 
     def cut(self) -> None:
         """Drop the connection, without a close frame."""
-        try:
+        with contextlib.suppress(OSError):  # it may have gone by itself
             self._connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has gone by itself
         self._connection.close()
 
 

@@ -1,0 +1,17 @@
+"""What every test stands on: a scheduler that can be replayed.
+
+trio shuffles the tasks that may run, so that nobody relies on their order. From a seed it does so
+the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed.
+"""
+
+import os
+import random
+
+import pytest
+from trio._core import _run
+
+
+@pytest.fixture(autouse=True)
+def _a_scheduler_from_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    monkeypatch.setattr(_run, "_r", random.Random(int(os.environ.get("SEED", "1"))))
