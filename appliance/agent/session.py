@@ -281,7 +281,8 @@ class Session:
                 if self._over.is_set():
                     continue  # nothing of a session that was hung up is heard
                 if isinstance(frame, bytes):
-                    self._hear(frame)
+                    with _our_own():
+                        self._hear(frame)
                 else:
                     self._understand(v1.decode(frame))
         except trio_websocket.ConnectionClosed as closed:
@@ -312,7 +313,8 @@ class Session:
                 log.info("the agent said %s, which means nothing to us", name[:80])
             case _:
                 pass
-        self._tell(message)
+        with _our_own():
+            self._tell(message)
 
     def _refuses_end_turn(self, code: str) -> bool:
         refused = v1.refuses_end_turn(
@@ -375,7 +377,8 @@ class Session:
         return self._tail(now_s)
 
     def _end_turn(self, number: int) -> str | None:
-        self._tell(TurnSent(number))
+        with _our_own():
+            self._tell(TurnSent(number))
         if self._can_end_turn:
             self._end_turn_said = True
             return v1.encode(EndTurn())
@@ -411,6 +414,15 @@ def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:
     if reason.code in MISSPOKEN:
         return AgentMisspoke(Trouble.GARBAGE, f"the connection is no WebSocket any more: {words}")
     return AgentLost(Trouble.LINK_LOST, f"the server closed: {words}")
+
+
+@contextmanager
+def _our_own() -> Iterator[None]:
+    """What goes wrong in the rest of the house is no fault of the link."""
+    try:
+        yield
+    except FOREIGN as error:
+        raise AssertionError("what was told of the link has failed") from error
 
 
 @contextmanager
