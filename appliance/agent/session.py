@@ -24,7 +24,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from appliance.agent import v1
+from appliance.agent.dialect import Dialect
 from appliance.agent.dialer import Address
 from appliance.agent.messages import (
     EndTurn,
@@ -42,6 +42,7 @@ from appliance.agent.messages import (
 )
 from appliance.agent.upgrade import Below, rejected
 from appliance.errors import AgentError, AgentLost, AgentMisspoke, AgentUnreachable, Trouble
+from appliance.sound.companding import LINEAR, compress, expand
 from appliance.sound.utterance import EndOfTurn
 
 log = logging.getLogger("appliance.agent")
@@ -83,6 +84,7 @@ class Session:
 
     Args:
         settings: what is said first.
+        dialect: how it is said.
         uplink: where the sound comes from.
         connect: makes the stream below the WebSocket; raises `AgentError`.
         address: for the request; not looked up here.
@@ -97,6 +99,7 @@ class Session:
         self,
         *,
         settings: Settings,
+        dialect: Dialect,
         uplink: Uplink,
         connect: Callable[[], Awaitable[trio.abc.Stream]],
         address: Address,
@@ -109,6 +112,7 @@ class Session:
         self.request_id = ""
         self.end_turn_refused = False
         self._settings = settings
+        self._dialect = dialect
         self._uplink = uplink
         self._connect = connect
         self._address = address
@@ -125,9 +129,10 @@ class Session:
         self._close_scope: trio.CancelScope | None = None
         self._dial_scope = trio.CancelScope()
         self._wake = trio.Event()
-        self._messages: deque[ToAgent] = deque()
+        self._messages: deque[str] = deque()  # frames
+        self._alive = dialect.encode(KeepAlive())
         self._applied = False
-        self._can_end_turn = v1.can_end_turn(settings)
+        self._can_end_turn = dialect.can_end_turn(settings)
         self._end_turn_said = False
         self._tail_until_s: float | None = None
         self._tail_next_s = 0.0
@@ -154,6 +159,19 @@ class Session:
     def wake(self) -> None:
         """There may be something to send."""
         self._wake.set()
+
+    def say(self, message: ToAgent) -> None:
+        """Send a message before any more sound.
+
+        Raises:
+            CannotSay: the dialect has no words for it.
+        """
+        frame = self._dialect.encode(message)
+        if len(self._messages) >= MESSAGES_MAX:
+            self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
+        else:
+            self._messages.append(frame)
+            self.wake()
 
     def end_turn_again(self) -> None:
         """A second of silence and the end once more.
@@ -220,6 +238,8 @@ class Session:
             nursery.cancel_scope.cancel()
             return
         self._billed(asked_s)
+        if not self._dialect.WAITS_FOR_WELCOME:
+            self.say(self._settings)
         nursery.start_soon(self._receive, ws)
         nursery.start_soon(self._send, ws)
         nursery.start_soon(self._keep_alive)
@@ -281,19 +301,24 @@ class Session:
                 if self._over.is_set():
                     continue  # nothing of a session that was hung up is heard
                 if isinstance(frame, bytes):
-                    self._hear(frame)
+                    self._hear(self._from_wire(frame))
                 else:
-                    self._understand(v1.decode(frame))
+                    self._understand(self._dialect.decode(frame))
         except trio_websocket.ConnectionClosed as closed:
             self._end(_closed(closed.reason))
         except AgentError as error:
             self._end(error)
 
+    def _from_wire(self, sound: bytes) -> bytes:
+        encoding = self._settings.encoding
+        return sound if encoding == LINEAR else expand(sound, encoding)
+
     def _understand(self, message: FromAgent) -> None:
         match message:
             case Welcome(request_id):
                 self.request_id = request_id
-                self._say(self._settings)
+                if self._dialect.WAITS_FOR_WELCOME:
+                    self.say(self._settings)
             case SettingsApplied():
                 if not self._applied:
                     self._uplink.new_connection()
@@ -308,14 +333,14 @@ class Session:
                     self._start_tail(TAIL_LIMIT_S)
             case Failed(code, description):
                 self._fail(code, description)
-            case Unhandled(name, is_known=False):
+            case Unhandled(name):
                 log.info("the agent said %s, which means nothing to us", name[:80])
             case _:
                 pass
         self._tell(message)
 
     def _refuses_end_turn(self, code: str) -> bool:
-        refused = v1.refuses_end_turn(
+        refused = self._dialect.refuses_end_turn(
             code, self._settings, applied=self._applied, said=self._end_turn_said
         )
         self.end_turn_refused = self.end_turn_refused or refused
@@ -325,25 +350,18 @@ class Session:
         words = f"the agent failed: {code}: {description[:200]}"
         if self._refuses_end_turn(code):
             self._end(AgentLost(Trouble.END_TURN_REFUSED, words))
-        elif code in v1.GOES_ON:
+        elif self._dialect.goes_on(code):
             log.warning("%s", words)
         else:
-            self._end(AgentLost(v1.trouble_of(code), words))
+            self._end(AgentLost(self._dialect.trouble_of(code, description), words))
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────
-
-    def _say(self, message: ToAgent) -> None:
-        if len(self._messages) >= MESSAGES_MAX:
-            self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
-            return
-        self._messages.append(message)
-        self.wake()
 
     async def _keep_alive(self) -> None:
         while True:
             await trio.sleep(KEEP_ALIVE_S)
-            if self._applied and KeepAlive() not in self._messages:
-                self._say(KeepAlive())
+            if self._applied and self._alive not in self._messages:
+                self.say(KeepAlive())
 
     async def _send(self, ws: trio_websocket.WebSocketConnection) -> None:
         """The only task that sends; between two frames it looks for what is most urgent."""
@@ -363,7 +381,7 @@ class Session:
 
     def _next_frame(self, now_s: float) -> str | bytes | None:
         if self._messages:
-            return v1.encode(self._messages.popleft())
+            return self._messages.popleft()
         if not self._applied:
             return None
         piece = self._uplink.read(self._message_bytes, now_s)
@@ -371,14 +389,14 @@ class Session:
             return self._end_turn(piece.number)
         if piece is not None:
             self._stop_tail()
-            return piece
+            return self._to_wire(piece)
         return self._tail(now_s)
 
     def _end_turn(self, number: int) -> str | None:
         self._tell(TurnSent(number))
         if self._can_end_turn:
             self._end_turn_said = True
-            return v1.encode(EndTurn())
+            return self._dialect.encode(EndTurn())
         self._start_tail(TAIL_LIMIT_S)
         return None
 
@@ -398,9 +416,13 @@ class Session:
         if now_s >= self._tail_until_s:
             again = self._end_after_tail
             self._stop_tail()
-            return v1.encode(EndTurn()) if again else None
+            return self._dialect.encode(EndTurn()) if again else None
         self._tail_next_s += self._message_s
-        return bytes(self._message_bytes)
+        return self._to_wire(bytes(self._message_bytes))
+
+    def _to_wire(self, sound: bytes) -> bytes:
+        encoding = self._settings.encoding
+        return sound if encoding == LINEAR else compress(sound, encoding)
 
 
 def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:
