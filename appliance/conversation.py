@@ -24,10 +24,11 @@ Decided here, where the design left room:
     *Resting* there lasts only for the 300 ms until the room is quiet, and while muted.
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
     for 3 s. A missing microphone or speaker shows until it is back.
-  * Backoff starts anew when the agent has taken words or answered, not when it has merely
-    accepted the settings: a server that accepts and fails at once is not dialled in a loop.
-  * An answer withheld under a held button that belongs to an earlier utterance gives way to the
-    new one when the button is let go; played is only an answer to what was being said.
+  * Backoff starts anew with a press and with an answer that was played, not with a connection that
+    merely came to stand: a server that accepts and then fails is not dialled in a loop.
+  * An answer withheld under a held button that belongs to an earlier utterance (its text came
+    meanwhile) gives way to the new one when the button is let go.
+  * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,7 @@ WAIT_S = 30.0  # an ended utterance waits so long for a connection and to be tak
 SOUND_GAP_S = 1.5  # an answer without its end: so long after the last sample it is over
 ECHO_S = 0.3  # a room is quiet so long after the speaker
 GRACE_S = 1.5  # an impatient second press ends nothing
+LAST_ANSWER_S = 60.0  # a full conversation: so long may what goes on go on
 SHOW_BRIEFLY_S = 3.0
 SHOW_S = 30.0
 BACKOFF_MIN_S = 0.5
@@ -215,6 +217,8 @@ class Cell(Enum):
     CLOSE_TURN = "end of turn, think"
     COMMIT = "send, allow the upgrade"
     ERASE_TURN = "erase, rest"
+    SHUT_EAR = "shut the microphone"
+    OPEN_EAR = "open the microphone"
     REOPEN = "listen again"
     CONNECTED = "send what is kept"
     RECONNECTED = "send what is kept, think"
@@ -226,6 +230,7 @@ class Cell(Enum):
     PLAY_OUT = "play what is here"
     FALL_ASLEEP = "sleep"
     EXPECT_TEXT = "wait for the text"
+    NOTE_TEXT = "listen on"
     SAY_AGAIN = "say the end again"
     HEARD_NOTHING = "trouble: heard nothing"
     FORGET_SENT = "forget that utterance"
@@ -235,6 +240,7 @@ class Cell(Enum):
     THINK_LONGER = "think 5 s longer"
     SPEAK = "speak"
     SPEAK_ON = "speak on"
+    THINK_IF_DRY = "speak on; played already: think"
     WITHHOLD = "withhold it while the button is held"
     HUSH = "silence"
     HUSH_AND_REST = "silence, rest"
@@ -277,7 +283,6 @@ _BOTH: Mapping[Event, Row] = {
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
     E.SOUND_OVER:       (_,             _,                 _,               C.REST,          _,               _),
     E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
-    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
     E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
 }
@@ -291,12 +296,13 @@ _HOLD: Mapping[Event, Row] = {
     E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
     E.UNMUTED:          (_,             _,                 _,               _,               _,               _),
     E.USER_SPOKE:       (_,             C.HUSH,            C.HUSH,          C.HUSH_AND_REST, C.HUSH,          C.HUSH),
-    E.USER_TEXT:        (_,             C.EXPECT_TEXT,     C.THINK,         C.SPEAK_ON,      C.THINK,         C.THINK),
+    E.USER_TEXT:        (_,             C.NOTE_TEXT,       C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
     E.ANSWER_BEGAN:     (_,             C.WITHHOLD, C.SPEAK,       C.SPEAK_ON,      C.SPEAK,         C.SPEAK),
     E.ECHO_OVER:        (_,             _,                 _,               _,               _,               _),
     E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP,       _),
-    E.CONVERSATION_OVER: (_,            _,                 C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
+    E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               _,               _),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
 }
 
 _TAP: Mapping[Event, Row] = {
@@ -305,15 +311,16 @@ _TAP: Mapping[Event, Row] = {
     E.TAP_OVER:         (_,             _,                 _,               _,               _,               _),
     E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
-    E.UNMUTED:          (_,             _,                 _,               _,               C.REOPEN,        _),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
+    E.UNMUTED:          (_,             _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
     E.USER_SPOKE:       (_,             C.MARK,            C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN),
-    E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.SPEAK_ON,      C.THINK,         C.THINK),
+    E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
     E.ANSWER_BEGAN:     (_,             C.SPEAK,           C.SPEAK,         C.SPEAK_ON,      C.SPEAK,         C.SPEAK),
     E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
     E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
 }
 # fmt: on
 
@@ -359,10 +366,11 @@ class Conversation:
         self._random = random
         self._table = TABLE[talk.mode]
         self._deadlines: dict[Event, float] = {}
-        self._failures = 0  # dials and sessions since the agent last did anything for us
+        self._failures = 0  # connections since the last press, or the last answer that was played
         self._began_s = 0.0  # the press that began to listen
         self._stopped_s = float("-inf")  # the press that last stopped an answer
         self._thinking_since_s = 0.0
+        self._answers_earlier = False  # what is withheld is about an utterance before this one
         self._ending = False  # a press that asks for the end when it is let go
         self._last = False  # hang up after this answer
         self._why: Trouble | None = None  # what the event that is being handled says went wrong
@@ -424,6 +432,7 @@ class Conversation:
                 self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.CONVERSATION_OVER)
                 self._last = False
             case Event.PRESSED:
+                self._failures = 0
                 if self.link is Link.UP and self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
                     self._last = False
@@ -435,7 +444,7 @@ class Conversation:
                 self.missing.add(Trouble.SPEAKER_MISSING)
             case Event.SPEAKER_FOUND:
                 self.missing.discard(Trouble.SPEAKER_MISSING)
-            case Event.USER_TEXT | Event.ANSWER_BEGAN:
+            case Event.SPEAKER_DRY:
                 self._failures = 0
             case _:
                 pass
@@ -464,13 +473,15 @@ class Conversation:
             return  # the lamp says why
         if self.missing:
             self._leave()  # and the lamp says what is missing
-        else:
-            self._listen()
+            return
+        if not self._mouth.dry and self.phase is not Phase.SPEAKING:
+            self._do(Action.CUT)
+        self._listen()
 
     def _listen(self) -> None:
         self.phase, self.trouble = Phase.LISTENING, None
         self._disarm(*_IDLE, Event.THINK_OVER)
-        self._began_s, self._ending = self._now, False
+        self._began_s, self._ending, self._answers_earlier = self._now, False, False
         self._do(Action.LISTEN)
         if self._hold:
             self._arm(Event.TAP_OVER, self._talk.tap_s)
@@ -501,7 +512,7 @@ class Conversation:
         if self.muted:
             return
         if self.link is Link.UP:
-            self._do(Action.CUT)
+            self._do(Action.CUT, Action.DROP_SENT)
             self._stopped_s = self._now
         self._begin()
 
@@ -537,7 +548,7 @@ class Conversation:
         """Let go in `hold`."""
         if self.armed(Event.TAP_OVER):
             self._withdraw()
-        elif self._mouth.withheld and self._ear.heard_early:
+        elif self._mouth.withheld and not self._answers_earlier:
             self._play_withheld()
         else:
             self._arm(Event.TAIL_OVER, TAIL_S)
@@ -545,10 +556,11 @@ class Conversation:
     def _withdraw(self) -> None:
         """It was only a tap: nothing was said."""
         self._disarm(*_TURN)
-        self._do(Action.DISCARD)
         if self._mouth.withheld:
             self._play_withheld()
-        elif self._mouth.discarding and self.link is Link.UP:
+            return
+        self._do(Action.DISCARD)
+        if self._mouth.discarding and self.link is Link.UP:
             self._do(Action.CALL_OFF)  # it stopped an answer, or one that was awaited
             self._settle()
         elif self._ear.pending:
@@ -560,24 +572,29 @@ class Conversation:
 
     def _play_withheld(self) -> None:
         self._disarm(*_TURN)
-        self._do(Action.DISCARD, Action.PLAY)
+        self._do(Action.PLAY, Action.DISCARD)
         self._speak()
 
     def _full(self) -> None:
         """The utterance is as long as one may be: a stuck button bills."""
+        if self.armed(Event.TAP_OVER):  # a tap may be set to last longer than that
+            self._commit()
         self._close_turn()
 
     def _close_turn(self) -> None:
         """The tail is over."""
         self._disarm(*_TURN)
-        if self._mouth.withheld and self._ear.heard_early:
+        if self._mouth.withheld and not self._answers_earlier:
             self._play_withheld()
             return
-        if self._mouth.withheld:
-            self._do(Action.CUT)
+        self._drop_withheld()
         self._do(Action.END)
         self._arm(Event.WAIT_OVER, WAIT_S)
         self._await_answer()
+
+    def _drop_withheld(self) -> None:
+        if self._mouth.withheld:
+            self._do(Action.CUT)
 
     def _await_answer(self) -> None:
         self.phase = Phase.THINKING
@@ -593,15 +610,33 @@ class Conversation:
     def _erase_turn(self) -> None:
         """Muted in the middle of it."""
         self._disarm(*_TURN, Event.WAIT_OVER)
+        self._drop_withheld()
+        self._erase()
+        if self.link is Link.UP:
+            self._settle()
+        elif self._ear.pending:
+            self._await_answer()
+        else:
+            self._leave()
+
+    def _erase(self) -> None:
         if self._ear.sent and (self._hold or self._ear.speaking):
             self._do(Action.ERASE, Action.CUT)
         else:
             self._do(Action.DISCARD)
-        if self.link is Link.UP:
-            self._rest()
+
+    def _shut_ear(self) -> None:
+        """Muted in `tap`, while the agent is at it."""
+        if self._ear.speaking and self._ear.sent:
+            self._do(Action.ERASE)
         else:
-            self._do(Action.DROP_ALL)
-            self._leave()
+            self._do(Action.DISCARD)
+
+    def _open_ear(self) -> None:
+        if not self.missing:
+            self._do(Action.LISTEN, Action.SEND)
+            if self.phase is Phase.SPEAKING and self._talk.half_duplex:
+                self._do(Action.SHUT)
 
     def _reopen(self) -> None:
         """The room is quiet again, or the box may hear again."""
@@ -661,6 +696,7 @@ class Conversation:
             self._sleep()
         else:
             self._disarm(*_TURN)
+            self._drop_withheld()
             self._do(Action.END if self._hold else Action.DISCARD)
             self._fail(self._why)
 
@@ -685,6 +721,8 @@ class Conversation:
     def _play_out(self) -> None:
         """What is here is played; `_rest` then finds no link."""
         self.trouble = self._why
+        if self._mouth.dry:
+            self._rest()
 
     def _fall_asleep(self) -> None:
         if not self._hold:
@@ -699,6 +737,11 @@ class Conversation:
             self._arm(Event.TEXT_MISSING, TEXT_MISSING_S)
         else:  # its text is here, and nothing else was sent
             self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
+
+    def _note_text(self) -> None:
+        """Under a held button: of these words, if the agent did not wait for their end."""
+        self._answers_earlier = not self._ear.heard_early
+        self._expect_text()
 
     def _say_again(self) -> None:
         self._do(Action.END_AGAIN)
@@ -735,7 +778,10 @@ class Conversation:
 
     def _think_longer(self) -> None:
         due_s = self._deadlines.get(Event.THINK_OVER)
-        if due_s is not None:
+        if due_s is None:
+            if not self._ear.pending:  # taken without a text
+                self._think()
+        else:
             limit_s = self._thinking_since_s + THINK_MAX_S
             self._deadlines[Event.THINK_OVER] = min(due_s + THINK_MORE_S, limit_s)
 
@@ -755,6 +801,12 @@ class Conversation:
     def _speak_on(self) -> None:
         self._disarm(Event.SOUND_OVER)
 
+    def _think_if_dry(self) -> None:
+        """A text while the last answer may not be over: it is, if all of it has been played."""
+        if self._mouth.dry:
+            self._do(Action.FINISH)
+            self._think()
+
     def _withhold(self) -> None:
         """Under a held button an answer waits; the answers know that and keep it."""
 
@@ -770,6 +822,9 @@ class Conversation:
 
     def _hush_and_listen(self) -> None:
         self._do(Action.CUT_BY_SERVER)
+        if self._last:
+            self._hang_up()
+            return
         if self.muted or self.missing:
             self._rest()
             return
@@ -801,7 +856,12 @@ class Conversation:
 
     def _rest(self) -> None:
         """Nobody talks any more: stay connected for a while, or go to sleep."""
-        if self._ear.pending:
+        refused = (
+            self.link is Link.DOWN
+            and self.trouble is not None
+            and self.trouble.retry is Retry.ON_PRESS
+        )
+        if self._ear.pending and not refused:
             if self.phase is Phase.SPEAKING:
                 self._do(Action.FINISH)
             self._disarm(*_IDLE, Event.THINK_OVER)
@@ -831,6 +891,10 @@ class Conversation:
     def _end_unconnected(self, *, spoke: bool) -> None:
         """The connection went while it spoke, or stayed away while the trouble showed."""
         why = self.trouble
+        if not self._hold and self.link is Link.DIALING and self._ear.speaking:
+            self.phase = Phase.LISTENING  # it spoke before it took the settings
+            self._arm(Event.WAIT_OVER, WAIT_S)
+            return
         if not self._hold:
             self._do(Action.DISCARD)
         done = self._mouth.done
@@ -844,7 +908,14 @@ class Conversation:
         self._leave()
 
     def _hang_up_after(self) -> None:
-        self._last = True
+        """First after what goes on; the second time, at once."""
+        if not self._last:
+            self._last = True
+            self._arm(Event.CONVERSATION_OVER, LAST_ANSWER_S)
+            return
+        self._disarm(*_TURN)
+        self._do(Action.CUT, Action.DISCARD, Action.DROP_ALL)
+        self._leave()
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────
 
@@ -861,7 +932,7 @@ class Conversation:
     def _fail(self, trouble: Trouble) -> None:
         """Show it. A missing card shows until it is back."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
-        kept = {Event.CONVERSATION_OVER, Event.REDIAL_DUE}
+        kept = {Event.CONVERSATION_OVER}
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:
             self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)

@@ -49,7 +49,7 @@ from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.host import control
 from appliance.host.spend import Meter
 from appliance.panel.looks import Look, look
-from appliance.parts import Lamp, Parts
+from appliance.parts import Button, Lamp, Parts
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
@@ -127,6 +127,7 @@ class Daemon:
         self._stopped = trio.Event()
         self._can_force_end_turn = True  # until this server has refused it
         self._lamp: Lamp | None = None
+        self._button: Button | None = None
         self._panel_trouble = ""
         self._watchers: set[Callable[[dict[str, object]], None]] = set()
         self._request_id = ""
@@ -159,6 +160,8 @@ class Daemon:
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
+            if self._button is not None:
+                self._button.close()
             await self._let_go_of_the_link()
             house.cancel_scope.cancel()
 
@@ -173,15 +176,21 @@ class Daemon:
     def _open_panel(self, house: trio.Nursery) -> None:
         """The box answers to its control socket also where it has no pins, or too few."""
         try:
-            self._parts.open_button(
-                lambda: self.tell(Event.PRESSED), lambda: self.tell(Event.RELEASED)
-            )
             self._lamp = self._parts.open_lamp()
         except DeviceError as error:
-            self._panel_trouble = str(error)
-            log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
+            self._miss_panel(error)
         if self._lamp is not None:
             house.start_soon(self._keep_lamp, self._lamp)
+        try:
+            self._button = self._parts.open_button(
+                lambda: self.tell(Event.PRESSED), lambda: self.tell(Event.RELEASED)
+            )
+        except DeviceError as error:
+            self._miss_panel(error)
+
+    def _miss_panel(self, error: DeviceError) -> None:
+        self._panel_trouble = str(error)
+        log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
 
     async def _prepare(self) -> None:
         """Do now what would keep the first press waiting; what fails is told when it is dialled."""
@@ -193,8 +202,8 @@ class Daemon:
         try:
             await lamp.run()
         except DeviceError as error:
-            self._lamp, self._panel_trouble = None, str(error)
-            log.warning("the lamp failed: %s", error)
+            self._lamp = None
+            self._miss_panel(error)
         finally:
             lamp.close()
 
@@ -217,7 +226,9 @@ class Daemon:
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
         if event in (Event.MUTED, Event.UNMUTED):
-            self._mind_preroll()
+            self._mind_mute()
+        if self._session is not None:  # what may be sent now is another thing than before
+            self._session.wake()
         after = self.conversation.phase
         if after is not before:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
@@ -264,8 +275,6 @@ class Daemon:
                 self._dial()
             case _:
                 self._do_to_session(action)
-        if self._session is not None:
-            self._session.wake()
 
     def _do_to_session(self, action: Action) -> None:
         session = self._session
@@ -284,7 +293,7 @@ class Daemon:
             self.utterances.discard()
         else:
             self.utterances.end(now_s, erase_unsent=action is Action.ERASE)
-        self.answers.release(now_s)
+        self.answers.drop_withheld()
         if not self._preroll_runs:
             self._microphone.off()
 
@@ -292,13 +301,13 @@ class Daemon:
     def _preroll_runs(self) -> bool:
         return self._parts.config.talk.preroll_ms > 0 and not self.conversation.muted
 
-    def _mind_preroll(self) -> None:
+    def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self.utterances.forget_preroll()
-        if self._preroll_runs:
-            self._microphone.on()
-        elif not self.utterances.is_open:
+        if self.conversation.muted:
             self._microphone.off()
+        elif self._preroll_runs:
+            self._microphone.on()
 
     def _half(self, half: Half, event: Event) -> None:
         lost = event in (Event.MICROPHONE_LOST, Event.SPEAKER_LOST)
@@ -315,7 +324,11 @@ class Daemon:
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
-        heard = self.answers.hear(sound, trio.current_time())
+        try:
+            heard = self.answers.hear(sound, trio.current_time())
+        except AgentError:  # more than can be played in ten minutes: none of it is
+            self._speaker.hush()
+            raise
         if heard is Heard.BEGAN:
             self.utterances.take(by_text=False)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
@@ -328,6 +341,7 @@ class Daemon:
         config = self._parts.config
         assert self._session is None, "two sockets at once"
         self.answers.new_connection()
+        self.utterances.new_connection()
         self._session = Session(
             settings=Settings(
                 rate_hz=self._form.rate_hz,

@@ -67,11 +67,24 @@ async def hear(card: Capture, wanted: bytes) -> bytes:
     return heard
 
 
+async def start(card: Capture) -> None:
+    """Begin to record; returns when sound comes."""
+    card.start()
+    with trio.fail_after(LIMIT_S):
+        while not card.read():
+            await card.wait()
+
+
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait until it is so."""
     with trio.fail_after(LIMIT_S):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  # a card tells nobody what has left it
             await trio.sleep(0.005)
+
+
+async def until_heard(sound: bytes, heard: Callable[[], bytes | bytearray]) -> None:
+    """Wait until `sound` is in what was heard, in one piece."""
+    await until(lambda: sound in heard())
 
 
 def write_all(card: Playback, sound: bytes) -> None:
@@ -96,7 +109,7 @@ class CardLaws:
         self, rig: Rig, clock: object
     ) -> None:
         card = rig.open_microphone()
-        card.start()
+        await start(card)
         rig.say(noise(0.5))
         await hear(card, noise(0.5))
         card.close()
@@ -105,14 +118,14 @@ class CardLaws:
         self, rig: Rig, clock: object
     ) -> None:
         card = rig.open_microphone()
-        card.start()
+        await start(card)
         rig.say(noise(0.1, seed=1))
         await hear(card, noise(0.1, seed=1))
         card.stop()
         with rig.recording():  # somebody else listens, to know when it has been said
             rig.say(noise(0.2, seed=2))
             await trio.sleep(0.5)
-        card.start()
+        await start(card)
         rig.say(noise(0.1, seed=3))
         assert not has_any_of(noise(0.2, seed=2), await hear(card, noise(0.1, seed=3)))
         card.close()
@@ -171,7 +184,7 @@ class CardLaws:
             await trio.sleep(0.1)
             assert card.queued_frames() == 0
             write_all(card, second)
-            await until(lambda: second in heard())
+            await until_heard(second, heard)
         card.close()
         left = heard()[: heard().index(second)].strip(b"\0")
         assert first.startswith(left)
@@ -181,11 +194,9 @@ class CardLaws:
         self, rig: Rig, clock: object
     ) -> None:
         microphone, speaker = rig.open_microphone(), rig.open_speaker()
-        microphone.start()
+        await start(microphone)
         write_all(speaker, noise(0.2))
         with trio.fail_after(LIMIT_S):
-            while not microphone.read():
-                await microphone.wait()
             while speaker.buffer_frames - speaker.queued_frames() < PERIOD:
                 await speaker.wait()
         microphone.close()
@@ -219,12 +230,12 @@ class CardLaws:
     async def test_it_can_be_opened_again(self, rig: Rig, clock: object) -> None:
         for seed in (1, 2, 3):
             microphone, speaker = rig.open_microphone(), rig.open_speaker()
-            microphone.start()
+            await start(microphone)
             with rig.recording() as heard:
                 rig.say(noise(0.1, seed))
                 write_all(speaker, noise(0.1, seed))
                 await hear(microphone, noise(0.1, seed))
-                await until(lambda seed=seed, heard=heard: noise(0.1, seed) in heard())
+                await until_heard(noise(0.1, seed), heard)
             microphone.close()
             speaker.close()
 

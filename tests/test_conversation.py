@@ -205,7 +205,7 @@ def test_a_press_while_thinking_discards_the_awaited_answer() -> None:
     desk = Desk()
     desk.ask()
     desk.tell(Event.TURN_SENT)
-    assert desk.tell(Event.PRESSED) == [Action.CUT, Action.LISTEN]
+    assert desk.tell(Event.PRESSED) == [Action.CUT, Action.DROP_SENT, Action.LISTEN]
 
 
 def test_a_press_while_connecting_appends_an_utterance_and_discards_nothing() -> None:
@@ -249,7 +249,7 @@ def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> N
     desk = Desk()
     desk.tell(Event.PRESSED)
     desk.wait(1.0)
-    assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
+    assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.ABORT]
     assert desk.talk.phase is Phase.ASLEEP
 
 
@@ -288,13 +288,59 @@ def test_an_answer_under_a_held_button_is_played_when_it_is_let_go() -> None:
     desk.tell(Event.PRESSED)
     desk.wait(1.0)
     desk.connect()
+    desk.ear.heard_early = True
     desk.tell(Event.USER_TEXT)
-    desk.ear.heard_early = desk.mouth.withheld = True
+    desk.mouth.withheld = True
     desk.tell(Event.ANSWER_BEGAN)
     assert desk.talk.phase is Phase.LISTENING
-    assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.PLAY]
+    assert desk.tell(Event.RELEASED) == [Action.PLAY, Action.DISCARD]
     assert desk.talk.phase is Phase.SPEAKING
     assert Action.END not in desk.wait(1.0)
+
+
+def test_an_answer_to_earlier_words_gives_way_to_what_is_being_said() -> None:
+    desk = Desk()
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    desk.tell(Event.USER_TEXT)  # it took an earlier utterance
+    desk.mouth.withheld = True
+    desk.tell(Event.RELEASED)
+    assert desk.wait(0.2) == [Action.CUT, Action.END]
+
+
+def test_a_text_while_the_last_answer_is_played_already_thinks_and_does_not_stick() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.SPEAKER_DRY)
+    desk.tell(Event.USER_TEXT)
+    assert desk.talk.phase is Phase.THINKING
+    desk.wait(15.0)
+    assert desk.talk.trouble is Trouble.NO_ANSWER
+
+
+def test_a_full_conversation_ends_a_minute_later_whatever_goes_on() -> None:
+    desk = Desk(max_conversation_s=30.0)
+    desk.ask()
+    desk.be_answered()
+    desk.wait(30.0)
+    assert desk.talk.phase is Phase.SPEAKING
+    assert Action.HANG_UP in desk.wait(60.0)
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_muted_while_tap_thinks_nothing_more_leaves_the_box() -> None:
+    desk = in_tap()
+    desk.tell(Event.USER_TEXT)
+    assert desk.tell(Event.MUTED) == [Action.DISCARD]
+    assert desk.talk.phase is Phase.THINKING
+    desk.tell(Event.ANSWER_BEGAN)
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    desk.wait(1.0)
+    assert desk.talk.phase is Phase.RESTING
+    assert desk.tell(Event.UNMUTED) == [Action.LISTEN, Action.SEND]
 
 
 def test_no_text_the_end_is_said_again_and_then_nothing_was_heard() -> None:
@@ -426,6 +472,8 @@ def test_a_server_that_accepts_and_fails_is_not_dialled_in_a_loop() -> None:
         desk.tell(Event.LINK_LOST, Trouble.SERVER_ERROR)
         dials += desk.wait(min(desk.talk.next_deadline_s, until_s) - desk.now_s).count(Action.DIAL)
         desk.tell(Event.LINK_UP)
+        desk.tell(Event.ANSWER_BEGAN)  # nor one that begins to answer each time
+        desk.ear.pending = True
     assert dials <= 6
 
 
@@ -754,8 +802,8 @@ class Walk(RuleBasedStateMachine):
         talk = self.desk.talk
         if talk.phase in BUSY:
             assert talk.next_deadline_s < float("inf"), talk.phase
-        elif talk.phase is Phase.SPEAKING:
-            assert not self.desk.mouth.dry or talk.next_deadline_s < float("inf")
+        elif talk.phase is Phase.SPEAKING and self.desk.mouth.dry:
+            assert talk.armed(Event.SOUND_OVER)
 
     @invariant()
     def no_phase_but_sleep_lasts_for_ever(self) -> None:

@@ -302,6 +302,24 @@ async def test_a_card_that_opens_and_never_starts_is_tried_once_a_second(
     assert [word for _, word in ear.told] == ["found", "lost"] * 3
 
 
+async def test_that_it_is_lost_is_told_before_a_close_that_may_hang(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    class Slow(StandinCapture):
+        def close(self) -> None:
+            owner.told.append((trio.current_time(), "closed"))
+            super().close()
+
+    room = Room(FORM.rate_hz)
+    owner = Ear(room, lambda: Slow(room))
+    nursery.start_soon(owner.microphone.run)
+    owner.microphone.on()
+    await trio.sleep(0.5)
+    room.unplug()
+    await trio.sleep(0.5)
+    assert [word for _, word in owner.told] == ["found", "lost", "closed"]
+
+
 async def test_whatever_fails_one_stream_is_open_and_at_the_end_none(
     autojump_clock: MockClock,
 ) -> None:

@@ -18,6 +18,7 @@ TOLD = (
     (Mode.TAP, Event.PRESSED),
     (Mode.TAP, Event.RELEASED),
     (Mode.HOLD, Event.MUTED),
+    (Mode.TAP, Event.MUTED),
     (Mode.HOLD, Event.USER_SPOKE),
     (Mode.TAP, Event.USER_SPOKE),
     (Mode.HOLD, Event.USER_TEXT),

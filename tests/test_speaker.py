@@ -278,10 +278,14 @@ async def test_dry_may_silence_it_within_the_call(
 ) -> None:
     room = Room(FORM.rate_hz)
     answers = Answers(FORM)
+
+    def dry() -> None:
+        speaker.hush()
+
     speaker = Speaker(
         room.open_speaker,
         answers,
-        dry=lambda: speaker.hush(),
+        dry=dry,
         began=lambda: None,
         found=lambda: None,
         lost=lambda: None,
@@ -633,6 +637,24 @@ async def test_a_card_that_has_room_and_takes_nothing_has_failed(
     mouth.hear(noise(0.5), whole=True)
     await trio.sleep(0.5)
     assert [word for _, word in mouth.told] == ["found", "lost"]
+
+
+async def test_that_it_is_lost_is_told_before_a_close_that_may_hang(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    class Slow(StandinPlayback):
+        def close(self) -> None:
+            owner.told.append((trio.current_time(), "closed"))
+            super().close()
+
+    room = Room(FORM.rate_hz)
+    owner = Mouth(room, lambda: Slow(room))
+    nursery.start_soon(owner.speaker.run)
+    owner.hear(noise(5.0))
+    await trio.sleep(0.5)
+    room.unplug()
+    await trio.sleep(0.5)
+    assert [word for _, word in owner.told] == ["found", "began", "lost", "closed"]
 
 
 async def test_whatever_fails_one_stream_is_open_and_at_the_end_none(

@@ -81,10 +81,39 @@ def test_the_next_utterance_may_be_let_pass() -> None:
     words = Utterances(FORM, streams=False)
     held(words, sound(2))
     drain(words)
-    assert not words.pass_on()
     held(words, sound(3, begins=9000))
+    assert drain(words) == []
     assert words.pass_on()
     assert sent(drain(words)) == sound(3, begins=9000)
+
+
+def test_what_follows_words_that_were_waited_for_long_enough_need_not_wait() -> None:
+    words = Utterances(FORM, streams=False)
+    held(words, sound(2))
+    drain(words)
+    assert not words.pass_on()
+    held(words, sound(3, begins=9000))
+    assert sent(drain(words)) == sound(3, begins=9000)
+
+
+def test_the_late_text_of_words_whose_answer_had_begun_is_theirs() -> None:
+    words = Utterances(FORM, streams=False)
+    held(words, sound(2))
+    drain(words)
+    assert words.take(by_text=False) == 1
+    words.begin(sendable=True)
+    words.hear(sound(4), 0.0)
+    drain(words)
+    assert words.take(by_text=True) == 1
+    assert not words.heard_early
+    assert words.take(by_text=True) == 2
+
+
+def test_words_of_which_nothing_was_sent_are_called_off_without_a_turn() -> None:
+    words = Utterances(FORM, streams=False)
+    held(words, sound(2))
+    words.call_off()
+    assert drain(words) == []
 
 
 def test_a_text_takes_only_what_was_sent_to_its_end() -> None:

@@ -301,7 +301,8 @@ class Session:
                 if self._over.is_set():
                     continue  # nothing of a session that was hung up is heard
                 if isinstance(frame, bytes):
-                    self._hear(self._from_wire(frame))
+                    with _our_own():
+                        self._hear(self._from_wire(frame))
                 else:
                     self._understand(self._dialect.decode(frame))
         except trio_websocket.ConnectionClosed as closed:
@@ -337,7 +338,8 @@ class Session:
                 log.info("the agent said %s, which means nothing to us", name[:80])
             case _:
                 pass
-        self._tell(message)
+        with _our_own():
+            self._tell(message)
 
     def _refuses_end_turn(self, code: str) -> bool:
         refused = self._dialect.refuses_end_turn(
@@ -393,7 +395,8 @@ class Session:
         return self._tail(now_s)
 
     def _end_turn(self, number: int) -> str | None:
-        self._tell(TurnSent(number))
+        with _our_own():
+            self._tell(TurnSent(number))
         if self._can_end_turn:
             self._end_turn_said = True
             return self._dialect.encode(EndTurn())
@@ -433,6 +436,15 @@ def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:
     if reason.code in MISSPOKEN:
         return AgentMisspoke(Trouble.GARBAGE, f"the connection is no WebSocket any more: {words}")
     return AgentLost(Trouble.LINK_LOST, f"the server closed: {words}")
+
+
+@contextmanager
+def _our_own() -> Iterator[None]:
+    """What goes wrong in the rest of the house is no fault of the link."""
+    try:
+        yield
+    except FOREIGN as error:
+        raise AssertionError("what was told of the link has failed") from error
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from appliance.errors import AgentLost, Trouble
 from appliance.sound.pcm import Format
 
 QUIET_ENDS_CUT_S = 10.0
+PIECE_BYTES = 4096
 LIMIT_S = 600.0  # sound that waits; an agent that sends more is broken
 
 
@@ -104,7 +105,7 @@ class Answers:
         self._carry = sound[whole:]
         began = not self.sounding and not self._waiting
         if whole:
-            self._queue.append(memoryview(sound)[:whole])
+            self._keep(sound[:whole])
             self._waiting += whole
             self.done = False
         if self.waiting_s > LIMIT_S:
@@ -121,6 +122,12 @@ class Answers:
         self.sounding = True
         return Heard.BEGAN
 
+    def _keep(self, sound: bytes) -> None:
+        """Small pieces grow together: bounded are the bytes, not the pieces."""
+        if self._queue and len(self._queue[-1]) + len(sound) <= PIECE_BYTES:
+            sound = bytes(self._queue.pop()) + sound
+        self._queue.append(memoryview(sound))
+
     def cut(self, now_s: float, *, after: int) -> None:
         """Stop: forget what waits, and let nothing of this answer in again.
 
@@ -134,7 +141,7 @@ class Answers:
     def cut_by_server(self, now_s: float) -> None:
         """Stop, because the agent says that the user speaks; it has stopped by itself."""
         self._forget(now_s)
-        self._cut_after, self._stopped_itself = 0, True
+        self._cut_after, self._stopped_itself = self._cut_after or 0, True
 
     def _forget(self, now_s: float) -> None:
         self.generation += 1
@@ -175,11 +182,17 @@ class Answers:
         self._withholding = True
 
     def release(self, now_s: float) -> None:
-        """The button is let go: what was withheld begins."""
+        """What was withheld begins."""
         self._withholding = False
         self._began_s = now_s
         if self._waiting:
             self.sounding = True
+
+    def drop_withheld(self) -> None:
+        """The button is let go, and what was withheld is not wanted."""
+        if self._withholding:
+            self._withholding = False
+            self._clear()
 
     # ── the speaker's side ───────────────────────────────────────────────────────────────────
 

@@ -79,14 +79,17 @@ class _Stream:
             await trio.sleep(self.period_frames / self.form.rate_hz / 2)
             return
         await trio.lowlevel.wait_readable(self._epoll.fileno())
-        ready = dict(self._epoll.poll(0))
+        self._ask(dict(self._epoll.poll(0)))
+        self._count_wake(trio.current_time())
+
+    def _ask(self, ready: dict[int, int]) -> None:
+        """Let ALSA look at what its descriptors say; who has lost his sound server says so then."""
         try:
             self._pcm.polldescriptors_revents(
                 [(descriptor, ready.get(descriptor, 0)) for descriptor, _ in self._descriptors]
             )
         except alsaaudio.ALSAAudioError as error:
             raise DeviceError(f"{self.name!r}: {error}") from error
-        self._count_wake(trio.current_time())
 
     def _count_wake(self, now_s: float) -> None:
         self._wakes += 1
@@ -104,15 +107,16 @@ class _Stream:
             raise DeviceError(f"{self.name!r} answers nothing but xruns")
 
     def check(self) -> None:
-        """Fail if the card has been pulled out: one that stands still says nothing by itself.
+        """Fail if the card is gone, or its sound server: one that stands still says nothing.
 
         Raises:
-            DeviceError: it has. (A sound server that ended is found out at the next start only.)
+            DeviceError: so it is.
         """
         self._count()
+        self._ask({})
 
     def _count(self) -> int:
-        """Frames that could be read or written; or a negative errno, and what that means differs."""
+        """Frames that could be read or written; or a negative errno: not yet started, an xrun."""
         available = int(self._pcm.avail())
         if available == -errno.ENODEV:
             raise DeviceError(f"{self.name!r}: unplugged")

@@ -5,10 +5,11 @@ holds the interpreter, so that is done at the start, not at the press.
 
 A card that fails is announced once, closed, and tried again after 1 s, 2 s, … 5 s. Nothing else
 of the box stops for it; but a sound server that hangs holds up whoever opens or closes its cards,
-so the announcement comes first. One that stands still is looked at now and then, because a card
-that is pulled out while nobody wants it says nothing. A card from which nothing comes for 2 s has failed, whatever it says: a
-stalled sound server raises nothing and delivers its backlog later, which is discarded by opening
-anew.
+so the announcement comes first. A card that stands still is looked at now and then, because one
+that is pulled out while nobody wants it says nothing.
+
+A card from which nothing comes for 2 s has failed, whatever it says or brings then: a stalled
+sound server raises nothing and delivers its backlog later, which is discarded by opening anew.
 """
 
 import logging

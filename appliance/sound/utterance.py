@@ -99,6 +99,7 @@ class Utterances:
         self._open: Utterance | None = None
         self._count = 0
         self._newest_ended = 0
+        self._owed = 0  # the utterance that was taken without its text, which may still come
 
     # ── what the conversation asks ───────────────────────────────────────────────────────────
 
@@ -214,6 +215,7 @@ class Utterances:
 
     def new_connection(self) -> None:
         """Every cursor goes back to the first sample that is kept."""
+        self._owed = 0
         self._queue = deque(one for one in self._queue if not one.erased)
         for one in self._queue:
             one.cursor, one.end_sent, one.passed, one.heard_early = one.gone, False, False, False
@@ -246,19 +248,18 @@ class Utterances:
         return None
 
     def pass_on(self) -> bool:
-        """Let what follows a sent utterance be read before that one's text is here.
+        """Let what follows the sent utterances be read before their texts are here.
 
         Returns:
             Whether something follows that had to wait.
         """
-        for one, _ in pairwise(self._queue):
-            if one.end_sent and not one.passed:
-                one.passed = True
-                return True
-        return False
+        waited = any(one.end_sent and not one.passed for one, _ in pairwise(self._queue))
+        for one in self._queue:
+            one.passed = one.passed or one.end_sent
+        return waited
 
     def take(self, *, by_text: bool) -> int:
-        """The agent has them: those whose end was sent, or what the open one holds so far.
+        """The agent has them: those whose end was sent, or what the open one has sent so far.
 
         Args:
             by_text: it was the user's text; one that took no ended utterance is of the open one.
@@ -270,22 +271,36 @@ class Utterances:
         for one in taken:
             self._queue.remove(one)
         if taken:
+            self._owed = 0 if by_text else taken[-1].number
             return taken[-1].number
+        if by_text and self._owed:  # of words that the sound of their answer had taken before
+            number, self._owed = self._owed, 0
+            return number
         one_open = self._open
-        if one_open is None:
+        if one_open is None or one_open.cursor == one_open.gone:
             return self._newest_ended
-        if by_text:
-            one_open.heard_early = True
-        number = one_open.number
-        if self._streams:  # the next turn of the same stream
-            one_open.speech = one_open.heard_early = False
-            self._newest_ended = number
-            self._count += 1
-            one_open.number = self._count
-        return number
+        if self._streams:
+            return self._take_stream(one_open, by_text=by_text)
+        one_open.heard_early = one_open.heard_early or by_text
+        return one_open.number
+
+    def _take_stream(self, one: Utterance, *, by_text: bool) -> int:
+        """What follows is the next turn of the same stream."""
+        if not by_text:
+            if not one.speech:
+                return self._newest_ended
+            self._owed = one.number
+        one.speech = one.heard_early = False
+        self._newest_ended = one.number
+        self._count += 1
+        one.number = self._count
+        return self._newest_ended
 
     def call_off(self) -> None:
         """The ended utterances want no answer any more; a turn that the agent has still ends."""
+        self._queue = deque(
+            one for one in self._queue if one.ended_s is None or one.cursor > one.gone
+        )
         for one in self._queue:
             if one.ended_s is not None:
                 one.erase()

@@ -56,7 +56,7 @@ CLICK_EVERY_S = 0.407  # no multiple of a period, so that clicks fall everywhere
 ALWAYS_ON = 'duplex = "full"\nhang_up_after_s = 600'  # the microphone, in `tap`
 SHIFTED_S = 2.5
 HOLE_S = 0.002  # a tone that is away for so long has a gap
-JITTER_MS = 40  # the prebuffer, less the frame that completes it
+JITTER_MS = 55  # less than the prebuffer
 PHASES = (
     *("asleep", "dialing", "listening", "thinking", "speaking", "resting", "trouble"),
     "hanging up, unanswered",
@@ -79,7 +79,7 @@ class Size:
     hold_turns: int
 
 
-FULL = Size(30, 32, 3, 10.0, 12.0, 3, 1000, 200)
+FULL = Size(30, 32, 3, 10.0, 8.0, 3, 1000, 200)
 QUICK = Size(8, 8, 1, 4.0, 2.0, 1, 50, 10)
 
 
@@ -268,8 +268,9 @@ def measure_streaming(rig: Rig, size: Size) -> Iterator[Figure]:
 # ── gaps ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def gaps(rig: Rig, running: Running, size: Size) -> tuple[list[float], list[float]]:
-    """Gaps in an answer over a network that jitters; and in answers with one outage each."""
+def gaps(rig: Rig, running: Running, size: Size) -> list[list[float]]:
+    """Gaps in answers over a network that jitters, in small frames and in larger ones; and in
+    answers with one outage each."""
     with running as (subject, server), Ear(rig.lab, "speaker") as ear:
         talk(subject, server)
 
@@ -279,18 +280,21 @@ def gaps(rig: Rig, running: Running, size: Size) -> tuple[list[float], list[floa
             until_s = heard_s + length_s + manners.get("outage_s", 0) + 0.3
             return float(len(ear.spans(began_s, until_s, HOLE_S)) - 1)
 
-        jittered = [holes(size.jitter_s, jitter_ms=JITTER_MS)]
-        cut = [holes(1.0, outage_at_s=0.5, outage_s=0.6) for _ in range(size.outages)]
-        return jittered, cut
+        return [
+            [holes(size.jitter_s, jitter_ms=JITTER_MS, frame_ms=20)],
+            [holes(size.jitter_s, jitter_ms=JITTER_MS, frame_ms=40)],
+            [holes(1.0, outage_at_s=0.5, outage_s=0.6) for _ in range(size.outages)],
+        ]
 
 
 def measure_gaps(rig: Rig, size: Size) -> Iterator[Figure]:
     """What is heard of a bad network."""
-    floor_jittered, floor_cut = gaps(rig, rig.floor(), size)
-    jittered, cut = gaps(rig, rig.daemon(), size)
-    what = f"gaps in {size.jitter_s:g} s at real time, jitter {JITTER_MS} ms"
-    yield figure(what, "", jittered, floor_jittered, at_most(0, ""))
-    yield figure("gaps for an outage of 0.6 s", "", cut, floor_cut, at_most(1, ""))
+    floor = gaps(rig, rig.floor(), size)
+    ours = gaps(rig, rig.daemon(), size)
+    what = f"gaps in {size.jitter_s:g} s, jitter {JITTER_MS} ms"
+    yield figure(f"{what}, 20 ms frames", "", ours[0], floor[0], at_most(0, ""))
+    yield figure(f"{what}, 40 ms frames", "", ours[1], floor[1], at_most(0, ""))
+    yield figure("gaps for an outage of 0.6 s", "", ours[2], floor[2], at_most(1, ""))
 
 
 # ── start and end ────────────────────────────────────────────────────────────────────────────────

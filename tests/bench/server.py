@@ -81,7 +81,8 @@ class Line:
         began_s = time.monotonic()
         try:
             for number in range(round(order["seconds"] / frame_s)):
-                due_s = began_s + number * frame_s / pace + dice.uniform(0, jitter_s)
+                late_s = dice.uniform(0, jitter_s) if number else 0.0  # the worst: an early first
+                due_s = began_s + number * frame_s / pace + late_s
                 if "outage_s" in order and number * frame_s >= order["outage_at_s"]:
                     due_s += order["outage_s"]
                 time.sleep(max(0.0, due_s - time.monotonic()))

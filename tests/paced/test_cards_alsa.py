@@ -1,10 +1,10 @@
 """The laws of a card, kept by ALSA on the lab's devices; and ear and mouth at work there."""
 
-import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,7 +14,18 @@ from appliance.sound.answer import Answers
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import SAMPLE_BYTES
-from tests.test_cards import FORM, LIMIT_S, PERIOD, CardLaws, Rig, has_any_of, noise, until
+from tests.test_cards import (
+    FORM,
+    LIMIT_S,
+    PERIOD,
+    CardLaws,
+    Rig,
+    has_any_of,
+    hear,
+    noise,
+    until,
+    until_heard,
+)
 from tests.test_speaker import CountedSpeaker
 
 from .pulse import Lab
@@ -56,7 +67,7 @@ class TestAlsaCard(CardLaws):
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_card_that_is_not_there_is_named(lab: Lab) -> None:
@@ -91,14 +102,10 @@ async def test_a_card_whose_server_has_ended_fails_and_leaves_nothing_behind(lab
         microphone.start()
         speaker.write(noise(0.2))
         lab.kill_server()
-        with pytest.raises(DeviceError), trio.fail_after(LIMIT_S):
-            while True:
-                await microphone.wait()
-                microphone.read()
-        with pytest.raises(DeviceError), trio.fail_after(LIMIT_S):
-            while True:
-                await trio.sleep(0.01)
-                speaker.write(noise(0.02))
+        with pytest.raises(DeviceError):
+            await hear(microphone, b"what nobody says")
+        with pytest.raises(DeviceError):
+            await play_on(speaker)
         speaker.queued_frames()
         speaker.drop()
         microphone.close()
@@ -107,6 +114,13 @@ async def test_a_card_whose_server_has_ended_fails_and_leaves_nothing_behind(lab
             rig.open_microphone()
         lab.restart()
     assert open_descriptors() <= descriptors + 1  # the lab's own may differ by one
+
+
+async def play_on(card: AlsaPlayback) -> None:
+    with trio.fail_after(LIMIT_S):
+        while True:
+            card.write(noise(0.02))
+            await trio.sleep(0.01)
 
 
 # Ear and mouth
@@ -195,8 +209,9 @@ async def test_the_microphone_hears_what_is_said(lab: Lab) -> None:
     async with a_head(lab) as head:
         for seed in (1, 2):
             head.microphone.on()
+            await until(lambda: len(head.heard) > 0)
             lab.say(noise(0.5, seed))
-            await until(lambda seed=seed: noise(0.5, seed) in head.heard)
+            await until_heard(noise(0.5, seed), lambda: head.heard)
             head.microphone.off()
             head.heard.clear()
             await trio.sleep(0.05)
@@ -217,7 +232,7 @@ async def test_an_answer_that_comes_at_once_is_heard_to_its_last_sample(
     assert head.told == ["began", "dry"]
 
 
-@pytest.mark.parametrize(("size", "every_s"), [(1281, 0.005), (640, 0.0195)])
+@pytest.mark.parametrize(("size", "every_s"), [(1281, 0.005), (640, 0.012)])
 async def test_an_answer_that_comes_in_pieces_is_heard_without_a_gap(
     lab: Lab, size: int, every_s: float
 ) -> None:
@@ -233,19 +248,20 @@ async def test_an_answer_that_comes_in_pieces_is_heard_without_a_gap(
 
 async def test_a_silenced_answer_is_never_heard_again_and_the_next_one_whole(lab: Lab) -> None:
     async with a_head(lab) as head:
-        for turn in range(3):
-            dead, whole = noise(2.0, seed=turn), noise(0.5, seed=9)
+        for after_s in (0.25, 0.36, 0.47):
+            dead, whole = noise(2.0, seed=1), noise(0.5, seed=2)
             with lab.record() as recording:
                 await head.answer(dead)
-                await trio.sleep(0.25 + 0.11 * turn)
+                await trio.sleep(after_s)
                 head.cut()
                 await trio.sleep(0.3)  # for what cannot be helped: the card's own delay
                 silenced = len(recording.sound)
                 await head.answer(whole)
-                await until(lambda recording=recording, whole=whole: whole in recording.sound)
+                await head.until_told("dry")
+                head.told.remove("dry")
+                await trio.sleep(0.1)
             heard = recording.sound[:silenced].strip(b"\0")
-            assert len(heard) > FORM.bytes_of(0.1)
-            assert len(heard) < FORM.bytes_of(1.5)
+            assert FORM.bytes_of(0.1) < len(heard) < FORM.bytes_of(1.5)
             assert dead.startswith(heard)
             assert recording.sound[silenced:].strip(b"\0") == whole
         assert "speaker lost" not in head.told
@@ -266,14 +282,16 @@ async def test_the_next_answer_may_follow_a_press_at_once(lab: Lab) -> None:
 
 
 async def test_a_card_is_used_without_spinning(lab: Lab) -> None:
+    """PulseAudio's descriptor is ready for nothing at times; after a second that is known."""
     async with a_head(lab) as head:
         head.microphone.on()
-        began_s = trio.current_time()
-        await head.answer(noise(1.0))
-        await head.until_told("dry")
+        await head.answer(noise(3.0))
+        await trio.sleep(1.5)
+        began_s, waits, steps = trio.current_time(), head.cards[-1].waits, head.speaker.steps
+        await trio.sleep(1.0)
         periods = (trio.current_time() - began_s) * FORM.rate_hz / PERIOD
-        assert head.cards[-1].waits <= WAKES_MAX * periods
-        assert head.speaker.steps <= WAKES_MAX * periods
+        assert 0 < head.cards[-1].waits - waits <= WAKES_MAX * periods
+        assert 0 < head.speaker.steps - steps <= WAKES_MAX * periods
 
 
 async def test_a_server_that_ends_is_waited_out_by_ear_and_mouth(lab: Lab) -> None:
@@ -292,21 +310,40 @@ async def test_a_server_that_ends_is_waited_out_by_ear_and_mouth(lab: Lab) -> No
         assert "speaker lost" not in head.told
 
 
-async def test_a_server_that_stands_still_is_missed_and_brings_nothing_old(lab: Lab) -> None:
+async def test_a_server_that_ends_while_nobody_wants_it_is_missed_all_the_same(lab: Lab) -> None:
     async with a_head(lab) as head:
         head.microphone.on()
+        await head.answer(noise(0.2))
+        await head.until_told("dry")
+        head.microphone.off()
+        lab.restart()  # both stood still all the while
+        await head.until_told("microphone lost", "speaker lost")
+        await head.until_told("microphone found", "speaker found")
+        head.told.clear()
+        head.microphone.on()
+        await hears_and_is_heard(head)
+        assert "microphone lost" not in head.told
+        assert "speaker lost" not in head.told
+
+
+async def test_a_server_that_stands_still_is_missed_and_brings_nothing_old(lab: Lab) -> None:
+    """Whoever misses it first is held up by its close; so the speaker may not miss it at all."""
+    async with a_head(lab) as head:
+        head.microphone.on()
+        await until(lambda: len(head.heard) > 0)
         await head.answer(noise(10.0, seed=1))
         lab.say(noise(0.8, seed=2))
         await until(lambda: has_any_of(noise(0.3, seed=2), bytes(head.heard)))
         go_on = going_on(lab, STOPPED_S)
         lab.stop_server()
-        await head.until_told("microphone lost", "speaker lost")
-        head.cut()
-        head.told.clear()
+        await head.until_told("microphone lost")
         head.heard.clear()
+        head.cut()
         await trio.to_thread.run_sync(go_on.wait)
         lab.cont_server()
-        await head.until_told("microphone found", "speaker found")
+        await head.until_told("microphone found")
+        if "speaker lost" in head.told:
+            await head.until_told("speaker found")
         await hears_and_is_heard(head)
         assert not has_any_of(noise(0.8, seed=2), bytes(head.heard))
 
@@ -318,6 +355,8 @@ def going_on(lab: Lab, after_s: float) -> subprocess.Popen[bytes]:
 
 
 async def hears_and_is_heard(head: Head) -> None:
+    heard = len(head.heard)
+    await until(lambda: len(head.heard) > heard)
     with head.lab.record() as recording:
         head.lab.say(noise(0.3, seed=3))
         await head.answer(noise(0.3, seed=4))

@@ -47,7 +47,7 @@ def until(is_so: Callable[[], bool]) -> None:
 def spoken(name: str) -> bytes:
     """A sentence that ships with the product, without the silence around it."""
     with (files("appliance") / "standin" / name).open("rb") as file, wave.open(file) as sentence:
-        sound = sentence.readframes(sentence.getnframes())
+        sound = bytes(sentence.readframes(sentence.getnframes()))
     first = next(index for index, byte in enumerate(sound) if byte) // 2 * 2
     return sound[first : len(sound.rstrip(b"\0") + b"\0") // 2 * 2]
 
@@ -183,7 +183,7 @@ class House:
             status = self.status
         except DeviceError:
             return False
-        return status["microphone"]["state"] == status["speaker"]["state"] == "open"
+        return all(status[half]["state"] == "open" for half in ("microphone", "speaker"))
 
 
 @pytest.fixture
