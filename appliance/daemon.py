@@ -23,11 +23,9 @@ runs in a test, on stand-ins, in virtual time.
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 import trio
 
-from appliance import __version__
 from appliance.agent.dialer import Address
 from appliance.agent.messages import (
     AgentAudioDone,
@@ -46,9 +44,9 @@ from appliance.agent.messages import (
 from appliance.agent.session import Session
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
+from appliance.face import Face, Watcher
 from appliance.host import control
 from appliance.host.spend import Meter
-from appliance.panel.looks import Look, look
 from appliance.parts import Button, Lamp, Parts
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
@@ -61,14 +59,6 @@ log = logging.getLogger("appliance")
 HURRY_S = 0.5  # a press may wait so long for an old connection to close
 STOP_LIMIT_S = 0.3  # the close frame when the box is told to stop
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
-
-
-@dataclass
-class Half:
-    """What `status` says of one half of the card."""
-
-    name: str
-    state: str = "opening"
 
 
 class Daemon:
@@ -100,24 +90,30 @@ class Daemon:
             random=parts.random,
         )
         self.meter = Meter(config.spend.usd_per_hour)
+        self._face = Face(
+            parts,
+            self.conversation,
+            utterances=self.utterances,
+            answers=self.answers,
+            meter=self.meter,
+            form=self._form,
+        )
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
-            found=lambda: self._half(self._ear, Event.MICROPHONE_FOUND),
-            lost=lambda: self._half(self._ear, Event.MICROPHONE_LOST),
+            found=lambda: self.tell(Event.MICROPHONE_FOUND),
+            lost=lambda: self.tell(Event.MICROPHONE_LOST),
         )
         self._speaker = Speaker(
             parts.open_speaker,
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
-            began=lambda: self._publish("sound begins"),
-            found=lambda: self._half(self._mouth, Event.SPEAKER_FOUND),
-            lost=lambda: self._half(self._mouth, Event.SPEAKER_LOST),
+            began=lambda: self._face.publish("sound begins"),
+            found=lambda: self.tell(Event.SPEAKER_FOUND),
+            lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
-        self._ear = Half(config.audio.capture)
-        self._mouth = Half(config.audio.playback)
         self._address = Address.of(config.agent.url)
         self._session: Session | None = None
         self._dialled = trio.Event()
@@ -126,13 +122,8 @@ class Daemon:
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
         self._can_force_end_turn = True  # until this server has refused it
-        self._lamp: Lamp | None = None
         self._button: Button | None = None
-        self._panel_trouble = ""
-        self._watchers: set[Callable[[dict[str, object]], None]] = set()
         self._request_id = ""
-        self._said = ""
-        self._started_s = trio.current_time()
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -153,7 +144,7 @@ class Daemon:
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
-            self._show()
+            self._face.show()
             self._parts.manager.ready()
             task_status.started()
             house.start_soon(self._prepare)
@@ -176,21 +167,18 @@ class Daemon:
     def _open_panel(self, house: trio.Nursery) -> None:
         """The box answers to its control socket also where it has no pins, or too few."""
         try:
-            self._lamp = self._parts.open_lamp()
+            lamp = self._parts.open_lamp()
         except DeviceError as error:
-            self._miss_panel(error)
-        if self._lamp is not None:
-            house.start_soon(self._keep_lamp, self._lamp)
+            self._face.miss_panel(error)
+        else:
+            if lamp is not None:
+                house.start_soon(self._keep_lamp, lamp)
         try:
             self._button = self._parts.open_button(
                 lambda: self.tell(Event.PRESSED), lambda: self.tell(Event.RELEASED)
             )
         except DeviceError as error:
-            self._miss_panel(error)
-
-    def _miss_panel(self, error: DeviceError) -> None:
-        self._panel_trouble = str(error)
-        log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
+            self._face.miss_panel(error)
 
     async def _prepare(self) -> None:
         """Do now what would keep the first press waiting; what fails is told when it is dialled."""
@@ -199,11 +187,13 @@ class Daemon:
                 await self._parts.prepare()
 
     async def _keep_lamp(self, lamp: Lamp) -> None:
+        self._face.lamp = lamp
+        self._face.show()
         try:
             await lamp.run()
         except DeviceError as error:
-            self._lamp = None
-            self._miss_panel(error)
+            self._face.lamp = None
+            self._face.miss_panel(error)
         finally:
             lamp.close()
 
@@ -232,8 +222,8 @@ class Daemon:
         after = self.conversation.phase
         if after is not before:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
-        self._show()
-        self._publish(event.value)
+        self._face.show()
+        self._face.publish(event.value)
         self._moved.set()
 
     def _do(self, action: Action, now_s: float) -> None:
@@ -308,11 +298,6 @@ class Daemon:
             self._microphone.off()
         elif self._preroll_runs:
             self._microphone.on()
-
-    def _half(self, half: Half, event: Event) -> None:
-        lost = event in (Event.MICROPHONE_LOST, Event.SPEAKER_LOST)
-        half.state = "missing" if lost else "open"
-        self.tell(event)
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
@@ -409,11 +394,11 @@ class Daemon:
                 self.tell(Event.TURN_SENT)
             case UserText(text):
                 self.answers.user_text(self.utterances.take(by_text=True))
-                self._publish("you said", text=text)
+                self._face.publish("you said", text=text)
                 self.tell(Event.USER_TEXT)
             case AgentText(text):
                 self.answers.agent_turns()
-                self._publish("agent says", text=text)
+                self._face.publish("agent says", text=text)
             case AgentStartedSpeaking():
                 self.answers.agent_turns()
             case UserStartedSpeaking():
@@ -432,52 +417,15 @@ class Daemon:
             case _:
                 pass
 
-    # ── what is told outside ─────────────────────────────────────────────────────────────────
+    # ── the control socket's side ────────────────────────────────────────────────────────────
 
-    def _show(self) -> None:
-        if self._lamp is not None:
-            self._lamp.show(self._look)
-        sentence = self._sentence()
-        if sentence != self._said:
-            self._said = sentence
-            self._parts.manager.status(sentence)
-
-    @property
-    def _look(self) -> Look:
-        talk = self.conversation
-        return look(talk.phase, muted=talk.muted, trouble=talk.trouble)
-
-    def _sentence(self) -> str:
-        talk = self.conversation
-        words = talk.phase.value
-        if talk.trouble is not None:
-            words += f": {talk.trouble.sentence}"
-        if talk.muted:
-            words += "; muted"
-        if self._panel_trouble:
-            words += f"; {Trouble.PANEL_MISSING.sentence}"
-        return words
-
-    def _publish(self, event: str, **more: object) -> None:
-        if self._watchers:
-            talk = self.conversation
-            told = {
-                "event": event,
-                "t": self._parts.clock(),
-                "phase": talk.phase.value,
-                "link": talk.link.value,
-                "look": self._look.name,
-                "muted": talk.muted,
-                "trouble": talk.trouble.slug if talk.trouble else None,
-                **more,
-            }
-            for watcher in list(self._watchers):
-                watcher(told)
-
-    def subscribe(self, watcher: Callable[[dict[str, object]], None]) -> Callable[[], None]:
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Tell `watcher` of every event from now on; what is returned ends it. Never waits."""
-        self._watchers.add(watcher)
-        return lambda: self._watchers.discard(watcher)
+        return self._face.subscribe(watcher)
+
+    def status(self) -> dict[str, object]:
+        """What is true now."""
+        return self._face.status(self._request_id, can_force_end_turn=self._can_force_end_turn)
 
     def commands(self) -> Mapping[str, Callable[..., object]]:
         """What may be asked through the control socket."""
@@ -495,48 +443,4 @@ class Daemon:
             "phase": talk.phase.value,
             "link": talk.link.value,
             "trouble": talk.trouble.slug if talk.trouble else None,
-        }
-
-    def status(self) -> dict[str, object]:
-        """What is true now. Seconds are floats; money is in US dollars."""
-        now_s = trio.current_time()
-        talk = self.conversation
-        trouble = talk.trouble
-        return {
-            "phase": talk.phase.value,
-            "link": talk.link.value,
-            "look": self._look.name,
-            "held": talk.held,
-            "muted": talk.muted,
-            "mode": self._mode.value,
-            "trouble": trouble.slug if trouble else None,
-            "sentence": self._sentence(),
-            "request_id": self._request_id,
-            "uplink": {
-                "open": self.utterances.is_open,
-                "pending": self.utterances.pending,
-                "waiting_s": round(self.utterances.waiting_s, 3),
-                "lost_s": self._form.seconds_of(self.utterances.lost_bytes),
-            },
-            "answers": {
-                "waiting_s": round(self.answers.waiting_s, 3),
-                "discarded_s": round(self._form.seconds_of(self.answers.discarded_bytes), 3),
-                "gaps": self.answers.gaps,
-            },
-            "money": {
-                "open": self.meter.is_open,
-                "open_s": round(self.meter.open_s(now_s), 3),
-                "usd": round(self.meter.usd(now_s), 6),
-            },
-            "microphone": {
-                "card": self._ear.name,
-                "state": self._ear.state,
-                "preroll_ms": self._parts.config.talk.preroll_ms,
-            },
-            "speaker": {"card": self._mouth.name, "state": self._mouth.state},
-            "panel": {"state": "missing" if self._panel_trouble else "open"}
-            | ({"trouble": self._panel_trouble} if self._panel_trouble else {}),
-            "can_force_end_turn": self._can_force_end_turn,
-            "version": __version__,
-            "uptime_s": round(now_s - self._started_s, 3),
         }

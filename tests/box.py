@@ -81,6 +81,9 @@ class Box:
     def look(self) -> Look:
         return self.lamp.look
 
+    def at(self, phase: Phase) -> bool:
+        return self.phase is phase
+
     async def until(self, phase: Phase, *, limit_s: float = 60.0) -> float:
         """Wait for a phase; when it was reached."""
         moved = trio.Event()

@@ -103,6 +103,9 @@ class Desk:
         self.now_s = until_s
         return done
 
+    def at(self, phase: Phase) -> bool:
+        return self.talk.phase is phase
+
     def connect(self) -> None:
         self.tell(Event.LINK_UP)
 
@@ -147,7 +150,7 @@ def test_every_deadline_is_armed_somewhere() -> None:
 def test_a_press_listens_and_dials_and_the_upgrade_waits_for_more_than_a_tap() -> None:
     desk = Desk()
     assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.DIAL]
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     assert desk.wait(0.249) == []
     assert desk.wait(0.001) == [Action.SEND, Action.UPGRADE]
 
@@ -157,7 +160,7 @@ def test_a_tap_sends_nothing_and_opens_no_bill() -> None:
     desk.tell(Event.PRESSED)
     desk.wait(0.2)
     assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.ABORT]
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
     assert Action.UPGRADE not in desk.done
 
 
@@ -167,9 +170,9 @@ def test_a_release_keeps_the_last_syllables_and_then_ends_the_turn() -> None:
     desk.wait(1.0)
     desk.connect()
     assert desk.tell(Event.RELEASED) == []
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     assert desk.wait(0.2) == [Action.END]
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
 
 
 def test_a_press_in_the_tail_continues_the_same_utterance() -> None:
@@ -180,7 +183,7 @@ def test_a_press_in_the_tail_continues_the_same_utterance() -> None:
     desk.wait(0.1)
     assert desk.tell(Event.PRESSED) == []
     assert desk.wait(1.0) == []
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     desk.tell(Event.RELEASED)
     assert desk.wait(0.2) == [Action.END]
 
@@ -198,7 +201,7 @@ def test_a_tap_while_an_answer_sounds_only_stops_it() -> None:
     desk.be_answered()
     desk.tell(Event.PRESSED)
     assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.CALL_OFF]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_a_press_while_thinking_discards_the_awaited_answer() -> None:
@@ -214,7 +217,7 @@ def test_a_press_while_connecting_appends_an_utterance_and_discards_nothing() ->
     desk.wait(1.0)
     desk.tell(Event.RELEASED)
     desk.wait(0.2)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     assert desk.tell(Event.PRESSED) == [Action.LISTEN]
 
 
@@ -227,22 +230,22 @@ def test_a_press_while_hanging_up_keeps_sound_and_dials_when_it_is_closed() -> N
     assert desk.wait(20.0) == [Action.HANG_UP]
     assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.HURRY]
     assert desk.tell(Event.LINK_DOWN) == [Action.DIAL]
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
 
 
 def test_a_press_while_muted_stops_sound_and_dials_nothing() -> None:
     desk = Desk()
     desk.tell(Event.MUTED)
     assert desk.tell(Event.PRESSED) == []
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
     desk.tell(Event.RELEASED)
     desk.tell(Event.UNMUTED)
     desk.ask()
     desk.be_answered()
     desk.tell(Event.MUTED)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     assert Action.CUT in desk.tell(Event.PRESSED)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> None:
@@ -250,7 +253,7 @@ def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> N
     desk.tell(Event.PRESSED)
     desk.wait(1.0)
     assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.ABORT]
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 def test_a_tap_while_thinking_calls_the_question_off() -> None:
@@ -259,9 +262,9 @@ def test_a_tap_while_thinking_calls_the_question_off() -> None:
     desk.tell(Event.TURN_SENT)
     desk.tell(Event.PRESSED)
     assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.CALL_OFF]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
     desk.talk.handle(Event.USER_TEXT, desk.now_s)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
     assert desk.wait(19.0) == []
 
 
@@ -272,7 +275,7 @@ def test_muted_while_held_what_was_sent_is_ended_and_its_answer_discarded() -> N
     desk.connect()
     desk.ear.sent = True
     assert desk.tell(Event.MUTED) == [Action.ERASE, Action.CUT]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_the_agent_hearing_the_user_hushes_and_does_not_change_to_listening() -> None:
@@ -280,7 +283,7 @@ def test_the_agent_hearing_the_user_hushes_and_does_not_change_to_listening() ->
     desk.ask()
     desk.be_answered()
     assert desk.tell(Event.USER_SPOKE) == [Action.CUT_BY_SERVER, Action.FINISH]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_an_answer_under_a_held_button_is_played_when_it_is_let_go() -> None:
@@ -292,9 +295,9 @@ def test_an_answer_under_a_held_button_is_played_when_it_is_let_go() -> None:
     desk.tell(Event.USER_TEXT)
     desk.mouth.withheld = True
     desk.tell(Event.ANSWER_BEGAN)
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     assert desk.tell(Event.RELEASED) == [Action.PLAY, Action.DISCARD]
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     assert Action.END not in desk.wait(1.0)
 
 
@@ -315,7 +318,7 @@ def test_a_text_while_the_last_answer_is_played_already_thinks_and_does_not_stic
     desk.be_answered()
     desk.tell(Event.SPEAKER_DRY)
     desk.tell(Event.USER_TEXT)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     desk.wait(15.0)
     assert desk.talk.trouble is Trouble.NO_ANSWER
 
@@ -325,21 +328,21 @@ def test_a_full_conversation_ends_a_minute_later_whatever_goes_on() -> None:
     desk.ask()
     desk.be_answered()
     desk.wait(30.0)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     assert Action.HANG_UP in desk.wait(60.0)
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 def test_muted_while_tap_thinks_nothing_more_leaves_the_box() -> None:
     desk = in_tap()
     desk.tell(Event.USER_TEXT)
     assert desk.tell(Event.MUTED) == [Action.DISCARD]
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     desk.tell(Event.ANSWER_BEGAN)
     desk.tell(Event.AUDIO_DONE)
     desk.tell(Event.SPEAKER_DRY)
     desk.wait(1.0)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
     assert desk.tell(Event.UNMUTED) == [Action.LISTEN, Action.SEND]
 
 
@@ -353,7 +356,7 @@ def test_no_text_the_end_is_said_again_and_then_nothing_was_heard() -> None:
     assert desk.wait(0.2) == [Action.DROP_SENT]
     assert desk.talk.trouble is Trouble.HEARD_NOTHING
     desk.wait(3.0)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_no_answer_after_15_seconds_and_a_late_one_still_sounds() -> None:
@@ -363,7 +366,7 @@ def test_no_answer_after_15_seconds_and_a_late_one_still_sounds() -> None:
     desk.wait(15.0)
     assert desk.talk.trouble is Trouble.NO_ANSWER
     desk.tell(Event.ANSWER_BEGAN)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
 
 
 def test_thinking_is_longer_for_each_sign_of_it_and_ends_after_a_minute() -> None:
@@ -375,7 +378,7 @@ def test_thinking_is_longer_for_each_sign_of_it_and_ends_after_a_minute() -> Non
         desk.wait(1.0)
         desk.tell(Event.STILL_THINKING)
     desk.wait(9.9)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     desk.wait(0.2)
     assert desk.talk.trouble is Trouble.NO_ANSWER
     assert desk.now_s - began_s == pytest.approx(60.1)
@@ -386,9 +389,9 @@ def test_speaking_ends_with_the_last_sample_not_with_the_last_byte() -> None:
     desk.ask()
     desk.be_answered()
     desk.tell(Event.AUDIO_DONE)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     assert desk.tell(Event.SPEAKER_DRY) == [Action.FINISH]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_speaking_ends_1_5_seconds_after_the_last_sample_if_no_end_was_told() -> None:
@@ -399,10 +402,10 @@ def test_speaking_ends_1_5_seconds_after_the_last_sample_if_no_end_was_told() ->
     desk.wait(1.4)
     desk.tell(Event.ANSWER_BEGAN)  # it goes on
     desk.wait(10.0)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     desk.tell(Event.SPEAKER_DRY)
     assert desk.wait(1.5) == [Action.FINISH]
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_an_answer_without_sound_ends_thinking() -> None:
@@ -410,7 +413,7 @@ def test_an_answer_without_sound_ends_thinking() -> None:
     desk.ask()
     desk.tell(Event.USER_TEXT)
     desk.tell(Event.AUDIO_DONE)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
 
 
 def test_the_end_of_a_dead_answer_does_not_end_thinking() -> None:
@@ -418,7 +421,7 @@ def test_the_end_of_a_dead_answer_does_not_end_thinking() -> None:
     desk.ask()
     desk.mouth.discarding = True
     desk.tell(Event.AUDIO_DONE)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
 
 
 def test_an_utterance_that_is_too_long_ends_as_by_a_release() -> None:
@@ -426,20 +429,20 @@ def test_an_utterance_that_is_too_long_ends_as_by_a_release() -> None:
     desk.tell(Event.PRESSED)
     desk.connect()
     assert Action.END in desk.wait(60.0)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     desk.tell(Event.RELEASED)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
 
 
 def test_a_conversation_that_is_too_long_hangs_up_after_the_answer() -> None:
     desk = Desk(max_conversation_s=30.0, hang_up_after_s=600.0)
     desk.ask()
     desk.wait(28.0)
-    assert desk.talk.phase is not Phase.SPEAKING
+    assert not desk.at(Phase.SPEAKING)
     desk.tell(Event.USER_TEXT)
     desk.tell(Event.ANSWER_BEGAN)
     desk.wait(10.0)
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     desk.tell(Event.AUDIO_DONE)
     assert desk.tell(Event.SPEAKER_DRY) == [Action.FINISH, Action.HANG_UP]
 
@@ -455,7 +458,7 @@ def test_a_held_button_redials_with_backoff_and_goes_on_listening() -> None:
     waits = []
     for _ in range(9):
         assert desk.tell(Event.LINK_LOST, Trouble.UNREACHABLE) == []
-        assert desk.talk.phase is Phase.LISTENING
+        assert desk.at(Phase.LISTENING)
         waits.append(desk.talk.next_deadline_s - desk.now_s)
         desk.talk._deadlines[Event.TURN_FULL] += 100
         assert desk.wait(waits[-1]) == [Action.DIAL, Action.UPGRADE]
@@ -482,7 +485,7 @@ def test_what_only_a_person_can_mend_waits_for_the_next_press(why: Trouble) -> N
     desk = Desk()
     desk.ask()
     desk.tell(Event.LINK_LOST, why)
-    assert desk.talk.phase is Phase.TROUBLE
+    assert desk.at(Phase.TROUBLE)
     assert desk.talk.trouble is why
     desk.ear.pending = False  # it expires
     assert Action.DIAL not in desk.wait(1000.0)
@@ -513,7 +516,7 @@ def test_released_before_connected_it_thinks_for_30_seconds_and_then_gives_up() 
     desk.wait(1.0)
     desk.tell(Event.RELEASED)
     desk.wait(30.1)
-    assert desk.talk.phase is Phase.THINKING
+    assert desk.at(Phase.THINKING)
     assert desk.wait(0.2) == [Action.DISCARD, Action.DROP_ALL, Action.ABORT]
     assert desk.talk.trouble is Trouble.NO_CONNECTION
 
@@ -525,7 +528,7 @@ def test_lost_while_resting_it_falls_asleep_silently() -> None:
     desk.tell(Event.AUDIO_DONE)
     desk.tell(Event.SPEAKER_DRY)
     desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
     assert desk.talk.trouble is None
 
 
@@ -537,7 +540,7 @@ def test_lost_while_speaking_what_is_here_is_played(whole: bool, after: Phase) -
     if whole:
         desk.tell(Event.AUDIO_DONE)
     assert desk.tell(Event.LINK_LOST, Trouble.LINK_LOST) == []
-    assert desk.talk.phase is Phase.SPEAKING
+    assert desk.at(Phase.SPEAKING)
     desk.tell(Event.SPEAKER_DRY)
     assert desk.talk.phase is after
 
@@ -550,7 +553,7 @@ def test_it_hangs_up_when_nobody_talks() -> None:
     desk.tell(Event.SPEAKER_DRY)
     assert desk.wait(6.9) == []
     assert desk.wait(0.2) == [Action.HANG_UP]
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 # ── the cards ────────────────────────────────────────────────────────────────────────────────────
@@ -574,7 +577,7 @@ def test_a_missing_card_is_shown_until_it_is_back_and_dials_nothing(
     desk.wait(1000.0)
     assert desk.talk.trouble is trouble
     desk.tell(found)
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
     assert Action.DIAL in desk.tell(Event.PRESSED)
 
 
@@ -614,7 +617,7 @@ def test_tap_listens_and_may_be_billed_at_once() -> None:
     desk = Desk(Mode.TAP)
     assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.SEND, Action.DIAL, Action.UPGRADE]
     assert desk.tell(Event.RELEASED) == []
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
 
 
 def test_tap_listens_again_after_an_answer_when_the_room_is_quiet() -> None:
@@ -624,9 +627,9 @@ def test_tap_listens_again_after_an_answer_when_the_room_is_quiet() -> None:
     assert desk.tell(Event.ANSWER_BEGAN) == [Action.SHUT]
     desk.tell(Event.AUDIO_DONE)
     desk.tell(Event.SPEAKER_DRY)
-    assert desk.talk.phase is Phase.RESTING
+    assert desk.at(Phase.RESTING)
     assert desk.wait(0.3) == [Action.LISTEN, Action.SEND]
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
 
 
 def test_full_duplex_leaves_the_microphone_open() -> None:
@@ -637,7 +640,7 @@ def test_full_duplex_leaves_the_microphone_open() -> None:
     desk.tell(Event.USER_TEXT)
     assert desk.tell(Event.ANSWER_BEGAN) == []
     assert desk.tell(Event.USER_SPOKE)[0] is Action.CUT_BY_SERVER
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
 
 
 def test_a_press_while_tap_listens_ends_the_conversation_when_let_go() -> None:
@@ -645,7 +648,7 @@ def test_a_press_while_tap_listens_ends_the_conversation_when_let_go() -> None:
     desk.wait(5.0)
     assert desk.tell(Event.PRESSED) == []
     assert desk.tell(Event.RELEASED) == [Action.DISCARD, Action.DROP_ALL, Action.HANG_UP]
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 def test_an_impatient_second_press_after_a_stop_ends_nothing() -> None:
@@ -654,15 +657,15 @@ def test_an_impatient_second_press_after_a_stop_ends_nothing() -> None:
     desk.tell(Event.ANSWER_BEGAN)
     desk.tell(Event.PRESSED)
     desk.tell(Event.RELEASED)
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     desk.wait(1.4)
     desk.tell(Event.PRESSED)
     desk.tell(Event.RELEASED)
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     desk.wait(1.6)
     desk.tell(Event.PRESSED)
     desk.tell(Event.RELEASED)
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 def test_a_second_press_while_tap_connects_is_ignored_and_a_later_one_cancels() -> None:
@@ -680,7 +683,7 @@ def test_a_second_press_while_tap_connects_is_ignored_and_a_later_one_cancels() 
 def test_tap_hangs_up_when_nobody_talks() -> None:
     desk = in_tap()
     assert desk.wait(20.0) == [Action.DISCARD, Action.HANG_UP]
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
 
 
 def test_tap_does_not_hang_up_on_somebody_who_talks() -> None:
@@ -695,13 +698,13 @@ def test_tap_lost_amid_words_redials_and_lost_in_silence_falls_asleep() -> None:
     desk = in_tap()
     desk.ear.speaking = False
     desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
-    assert desk.talk.phase is Phase.ASLEEP
+    assert desk.at(Phase.ASLEEP)
     desk.tell(Event.PRESSED)
     desk.tell(Event.RELEASED)
     desk.connect()
     desk.tell(Event.USER_SPOKE)
     desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
-    assert desk.talk.phase is Phase.LISTENING
+    assert desk.at(Phase.LISTENING)
     assert Action.DIAL in desk.wait(0.5)
 
 

@@ -109,7 +109,7 @@ async def test_a_question_asked_while_the_network_is_down_is_answered_after_it(
         box.network.fails = AgentUnreachable(Trouble.NO_NETWORK, "test")
         await box.say(said)
         await trio.sleep(5.0)
-        assert box.phase is Phase.THINKING
+        assert box.at(Phase.THINKING)
         box.network.fails = None
         await box.until(Phase.SPEAKING)
         assert is_whole(heard_by(box), said)
@@ -126,7 +126,7 @@ async def test_a_question_nobody_took_in_30_seconds_is_given_up(autojump_clock: 
         dials = len(box.network.dials)
         await trio.sleep(100.0)
         assert len(box.network.dials) == dials
-        assert box.phase is Phase.ASLEEP
+        assert box.at(Phase.ASLEEP)
 
 
 async def test_a_second_utterance_while_connecting_waits_for_the_text_of_the_first(
@@ -192,7 +192,7 @@ async def test_a_tap_stops_an_answer_and_sends_nothing(autojump_clock: MockClock
         box.button.press()
         await trio.sleep(0.1)
         box.button.release()
-        assert box.phase is Phase.RESTING
+        assert box.at(Phase.RESTING)
         await trio.sleep(12.0)
         assert len(box.room.heard) == 1
         assert heard_by(box) == heard
@@ -206,10 +206,10 @@ async def test_a_tap_calls_an_awaited_answer_off(autojump_clock: MockClock) -> N
         box.button.press()
         await trio.sleep(0.1)
         box.button.release()
-        assert box.phase is Phase.RESTING
+        assert box.at(Phase.RESTING)
         await trio.sleep(15.0)
         assert box.room.heard == []
-        assert box.phase is Phase.RESTING
+        assert box.at(Phase.RESTING)
         await box.say(tone(1.0))
         await box.until(Phase.SPEAKING)
 
@@ -316,7 +316,7 @@ async def test_a_tap_costs_nothing(autojump_clock: MockClock) -> None:
         assert len(box.network.dials) == 1
         assert box.agent.connections == []
         assert box.daemon.meter.open_s(trio.current_time()) == 0
-        assert box.phase is Phase.ASLEEP
+        assert box.at(Phase.ASLEEP)
 
 
 async def test_it_hangs_up_with_a_close_frame_and_knows_how_long_it_was_billed(
@@ -398,7 +398,7 @@ async def test_a_refusal_is_named_and_not_repeated_until_the_next_press(
 ) -> None:
     async with a_box(manners=Manners(refuse_status=status)) as box:
         await box.say(tone(1.0))
-        assert box.phase is Phase.TROUBLE
+        assert box.at(Phase.TROUBLE)
         assert box.daemon.conversation.trouble is trouble
         assert box.look.name == "triple blink"
         assert any(trouble.sentence in told for told in box.manager.told)
@@ -463,7 +463,7 @@ async def test_lost_while_thinking_of_an_answer_it_says_so(autojump_clock: MockC
         await box.until(Phase.TROUBLE)
         assert box.daemon.conversation.trouble is Trouble.LINK_LOST
         await trio.sleep(60.0)
-        assert box.phase is Phase.ASLEEP
+        assert box.at(Phase.ASLEEP)
 
 
 # ── the cards ────────────────────────────────────────────────────────────────────────────────────
@@ -474,10 +474,10 @@ async def test_a_card_pulled_and_put_back_needs_no_restart(autojump_clock: MockC
         box.room.unplug()
         await box.say(tone(1.0))
         await trio.sleep(0.1)
-        assert box.phase is Phase.TROUBLE
+        assert box.at(Phase.TROUBLE)
         await trio.sleep(20.0)
         assert box.daemon.status()["microphone"]["state"] == "missing"  # type: ignore[index]
-        assert box.phase is Phase.TROUBLE
+        assert box.at(Phase.TROUBLE)
         box.room.plug()
         await box.until(Phase.ASLEEP, limit_s=6.0)
         await box.say(tone(1.0))
@@ -522,7 +522,7 @@ async def test_tap_converses_without_further_presses(autojump_clock: MockClock) 
         box.button.release()
         await trio.sleep(0.5)
         for hz in (300, 500):
-            assert box.phase is Phase.LISTENING
+            assert box.at(Phase.LISTENING)
             box.room.say(tone(1.0, hz=hz))
             await box.until(Phase.SPEAKING)
             assert tone(0.8, hz=hz)[4000:8000] in heard_by(box)
@@ -531,7 +531,7 @@ async def test_tap_converses_without_further_presses(autojump_clock: MockClock) 
         await trio.sleep(2.0)
         box.button.press()
         box.button.release()
-        assert box.phase is Phase.ASLEEP
+        assert box.at(Phase.ASLEEP)
         await trio.sleep(1.0)
         assert box.connection.close_code == 1000
 
@@ -554,7 +554,7 @@ async def test_tap_sends_zeros_while_an_answer_sounds_and_a_press_reopens(
         assert set(shut) == {0}
         box.button.press()
         box.button.release()
-        assert box.phase is Phase.LISTENING
+        assert box.at(Phase.LISTENING)
         box.room.say(tone(1.0, hz=1200))
         await box.until(Phase.SPEAKING)
         assert tone(0.8, hz=1200)[4000:8000] in heard_by(box)

@@ -245,7 +245,7 @@ def test_unsent_sound_is_bounded_and_the_oldest_goes() -> None:
 
 
 class Speech(RuleBasedStateMachine):
-    """Presses, connections and texts at random: every sample that counts goes out once each time."""
+    """Presses, connections and texts at random: every sample that counts goes out once."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -177,22 +177,25 @@ class Subject:
         self._control = control
         self._connection: socket.socket | None = None
         self._spoke_s = 0.0
-        notify = control.with_suffix(".notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        notify, log = control.with_suffix(".notify"), control.with_suffix(".log")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as out:
             manager.bind(str(notify))
             manager.settimeout(LIMIT_S)
-            with control.with_suffix(".log").open("wb") as log:
-                began_s = time.monotonic()
-                self._process = subprocess.Popen(
-                    [sys.executable, *words],
-                    cwd=TOP,
-                    env={**environ, "NOTIFY_SOCKET": str(notify)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
-            while b"READY=1" not in manager.recv(4096):
-                pass
+            began_s = time.monotonic()
+            self._process = subprocess.Popen(
+                [sys.executable, *words],
+                cwd=TOP,
+                env={**environ, "NOTIFY_SOCKET": str(notify)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+            try:
+                while b"READY=1" not in manager.recv(4096):
+                    pass
+            except TimeoutError:
+                self.close()
+                raise AssertionError(f"{words} is not ready:\n{log.read_text()}") from None
             self.ready_s = time.monotonic() - began_s
 
     # ── the control socket ───────────────────────────────────────────────────────────────────
@@ -243,9 +246,11 @@ class Subject:
         """From /proc: `schedstat` counts nanoseconds, where `stat` counts hundredths of seconds."""
         cpu_ns = wakes = 0
         for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
-            cpu_ns += int((thread / "schedstat").read_text().split()[0])
-            status = (thread / "status").read_text()
-            wakes += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends just now
+                spent_ns = int((thread / "schedstat").read_text().split()[0])
+                status = (thread / "status").read_text()
+                wakes += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+                cpu_ns += spent_ns
         return Usage(time.monotonic(), cpu_ns / 1e9, wakes)
 
     def memory_mib(self) -> float:

@@ -132,4 +132,4 @@ def _numbers(spread: Spread) -> tuple[str, str, str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if abs(value) < 10 and value != round(value) else f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) < 9.995 and value != round(value) else f"{value:.1f}"

@@ -243,7 +243,7 @@ def test_a_conversation_is_heard_interrupted_and_taken_up_again(house: House) ->
     status = house.status
     assert status["uplink"]["lost_s"] == 0
     assert status["answers"]["gaps"] == 0
-    assert status["panel"] == {"state": "open"}
+    assert status["panel"] == {"state": "open", "trouble": None}
     until(lambda: phases(watch.told)[-1] == "resting")
     events = watch.told
     assert phases(events) == [

@@ -1,0 +1,154 @@
+"""What the house tells outside: the lamp, the service manager, whoever watches, and `status`.
+
+Everything is said from what is true at that moment; nothing here is remembered of what was.
+"""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from appliance import __version__
+from appliance.conversation import Conversation
+from appliance.errors import DeviceError, Trouble
+from appliance.host.spend import Meter
+from appliance.panel.looks import Look, look
+from appliance.parts import Lamp, Parts
+from appliance.sound.answer import Answers
+from appliance.sound.pcm import Format
+from appliance.sound.utterance import Utterances
+
+Watcher = Callable[[dict[str, object]], None]
+
+log = logging.getLogger("appliance")
+
+
+class Face:
+    """Shows and tells. Nothing here waits."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        conversation: Conversation,
+        *,
+        utterances: Utterances,
+        answers: Answers,
+        meter: Meter,
+        form: Format,
+    ) -> None:
+        self.lamp: Lamp | None = None
+        self._parts = parts
+        self._talk = conversation
+        self._utterances = utterances
+        self._answers = answers
+        self._meter = meter
+        self._form = form
+        self._panel_trouble = ""
+        self._watchers: set[Watcher] = set()
+        self._said = ""
+        self._started_s = trio.current_time()
+
+    @property
+    def look(self) -> Look:
+        """What the lamp shows, or would show if there were one."""
+        return look(self._talk.phase, muted=self._talk.muted, trouble=self._talk.trouble)
+
+    @property
+    def sentence(self) -> str:
+        """What the box is doing, for people."""
+        words = self._talk.phase.value
+        if self._talk.trouble is not None:
+            words += f": {self._talk.trouble.sentence}"
+        if self._talk.muted:
+            words += "; muted"
+        if self._panel_trouble:
+            words += f"; {Trouble.PANEL_MISSING.sentence}"
+        return words
+
+    def show(self) -> None:
+        """Let lamp and service manager say what is true now."""
+        if self.lamp is not None:
+            self.lamp.show(self.look)
+        sentence = self.sentence
+        if sentence != self._said:
+            self._said = sentence
+            self._parts.manager.status(sentence)
+
+    def miss_panel(self, error: DeviceError) -> None:
+        """A part of the panel cannot be had; the control socket still presses."""
+        self._panel_trouble = str(error)
+        log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
+
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell `watcher` of every event from now on; what is returned ends it."""
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+    def publish(self, event: str, **more: object) -> None:
+        """Tell those who watch."""
+        if not self._watchers:
+            return
+        trouble = self._talk.trouble
+        told: dict[str, object] = {
+            "event": event,
+            "t": self._parts.clock(),
+            "phase": self._talk.phase.value,
+            "link": self._talk.link.value,
+            "look": self.look.name,
+            "muted": self._talk.muted,
+            "trouble": trouble.slug if trouble else None,
+            **more,
+        }
+        for watcher in list(self._watchers):
+            watcher(told)
+
+    def status(self, request_id: str, *, can_force_end_turn: bool) -> dict[str, object]:
+        """What is true now. Seconds are floats; money is in US dollars."""
+        now_s = trio.current_time()
+        talk, config = self._talk, self._parts.config
+        return {
+            "phase": talk.phase.value,
+            "link": talk.link.value,
+            "look": self.look.name,
+            "held": talk.held,
+            "muted": talk.muted,
+            "mode": config.talk.mode,
+            "trouble": talk.trouble.slug if talk.trouble else None,
+            "sentence": self.sentence,
+            "request_id": request_id,
+            "uplink": {
+                "open": self._utterances.is_open,
+                "pending": self._utterances.pending,
+                "waiting_s": round(self._utterances.waiting_s, 3),
+                "lost_s": self._form.seconds_of(self._utterances.lost_bytes),
+            },
+            "answers": {
+                "waiting_s": round(self._answers.waiting_s, 3),
+                "discarded_s": round(self._form.seconds_of(self._answers.discarded_bytes), 3),
+                "gaps": self._answers.gaps,
+            },
+            "money": {
+                "open": self._meter.is_open,
+                "open_s": round(self._meter.open_s(now_s), 3),
+                "usd": round(self._meter.usd(now_s), 6),
+            },
+            "microphone": {
+                "card": config.audio.capture,
+                "state": self._state_of(Trouble.MICROPHONE_MISSING),
+                "preroll_ms": config.talk.preroll_ms,
+            },
+            "speaker": {
+                "card": config.audio.playback,
+                "state": self._state_of(Trouble.SPEAKER_MISSING),
+            },
+            "panel": {
+                "state": "missing" if self._panel_trouble else "open",
+                "trouble": self._panel_trouble or None,
+            },
+            "can_force_end_turn": can_force_end_turn,
+            "version": __version__,
+            "uptime_s": round(now_s - self._started_s, 3),
+        }
+
+    def _state_of(self, trouble: Trouble) -> str:
+        return "missing" if trouble in self._talk.missing else "open"
