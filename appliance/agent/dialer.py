@@ -34,6 +34,9 @@ TCP_OPTIONS = (
 # not one who accepts and says nothing. A lookup without a network takes 5 to 30 s.
 REACH_LIMIT_S = 8.0
 
+# What OpenSSL calls it when the far end leaves during the handshake; older ones have no word.
+BROKEN_OFF = (None, "UNEXPECTED_EOF_WHILE_READING")
+
 NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
@@ -144,6 +147,6 @@ def _untrusted(error: Exception) -> AgentUnreachable:
                 Trouble.CLOCK_WRONG, "the server's certificate is not valid yet: is the clock set?"
             )
         return AgentUnreachable(Trouble.CERTIFICATE, f"not trusted: {cause.verify_message}")
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+    if isinstance(cause, ssl.SSLError) and cause.reason not in BROKEN_OFF:
         return AgentUnreachable(Trouble.GARBAGE, f"no TLS is spoken there: {cause.reason}")
     return AgentUnreachable(Trouble.UNREACHABLE, f"the server broke off: {cause or error!r}")
