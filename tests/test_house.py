@@ -27,6 +27,8 @@ FLOOR_OF = {
     # ground: decides and calculates. It waits for nothing and touches no device.
     "errors": "ground",
     "config": "ground",
+    "config_reader": "ground",
+    "config_wire": "ground",
     "conversation": "ground",
     "agent.messages": "ground",
     "agent.v1": "ground",

@@ -14,8 +14,9 @@ within 9 s at rest; without them nothing was noticed in 30 s.
 import errno
 import socket
 import ssl
+from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import trio
 
@@ -36,6 +37,9 @@ REACH_LIMIT_S = 8.0
 
 # What OpenSSL calls it when the far end leaves during the handshake; older ones have no word.
 BROKEN_OFF = (None, "UNEXPECTED_EOF_WHILE_READING")
+
+PROXY_PORT = 3128  # where none is named
+PROXY_HEAD_MAX = 2**14
 
 NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
@@ -68,8 +72,11 @@ class Address:
 class Dialer:
     """Makes connections to one address, up to and without the upgrade."""
 
-    def __init__(self, address: Address, *, ca_file: str | None = None) -> None:
+    def __init__(
+        self, address: Address, *, ca_file: str | None = None, proxy: str | None = None
+    ) -> None:
         self.address = address
+        self._proxy = urlsplit(proxy) if proxy else None
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
 
@@ -116,16 +123,56 @@ class Dialer:
         return tls
 
     async def _reach(self) -> trio.SocketStream:
-        host = self.address.host
+        """TCP to the agent, through the proxy if there is one."""
+        proxy = self._proxy
+        if proxy is None:
+            return await _open(self.address.host, self.address.port)
+        tcp = await _open(proxy.hostname or "", proxy.port or PROXY_PORT)
         try:
-            with trio.fail_after(REACH_LIMIT_S):
-                return await trio.open_tcp_stream(host, self.address.port)
-        except trio.TooSlowError as error:
-            raise AgentUnreachable(Trouble.UNREACHABLE, f"{host} does not answer") from error
-        except UnicodeError as error:  # a label that is empty or too long
-            raise AgentUnreachable(Trouble.NOT_FOUND, f"{host!r} is no name: {error}") from error
-        except OSError as error:
-            raise _unreachable(error) from error
+            await _ask_proxy(tcp, self.address, proxy)
+        except (OSError, trio.BrokenResourceError) as error:
+            await trio.aclose_forcefully(tcp)
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy broke off: {error}") from error
+        except (AgentUnreachable, trio.Cancelled):
+            await trio.aclose_forcefully(tcp)
+            raise
+        return tcp
+
+
+async def _open(host: str, port: int) -> trio.SocketStream:
+    try:
+        with trio.fail_after(REACH_LIMIT_S):
+            return await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError as error:
+        raise AgentUnreachable(Trouble.UNREACHABLE, f"{host} does not answer") from error
+    except UnicodeError as error:  # a label that is empty or too long
+        raise AgentUnreachable(Trouble.NOT_FOUND, f"{host!r} is no name: {error}") from error
+    except OSError as error:
+        raise _unreachable(error) from error
+
+
+async def _ask_proxy(tcp: trio.SocketStream, address: Address, proxy: SplitResult) -> None:
+    """HTTP CONNECT (RFC 9110, 9.3.6). Nothing is read beyond the answer's head: TLS speaks first.
+
+    Raises:
+        AgentUnreachable: the proxy will not, or is none.
+    """
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    lines = [f"CONNECT {host}:{address.port} HTTP/1.1", f"Host: {host}:{address.port}"]
+    if proxy.username is not None:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}")
+    await tcp.send_all("\r\n".join([*lines, "", ""]).encode())
+    head = bytearray()
+    while b"\r\n\r\n" not in head:
+        data = await tcp.receive_some(1)  # not a byte of the tunnel
+        if not data or len(head) > PROXY_HEAD_MAX:
+            raise AgentUnreachable(Trouble.UNREACHABLE, "the proxy gave no answer")
+        head += data
+    status = head.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
+    if status != [b"200"]:
+        said = head.split(b"\r\n", 1)[0][:80].decode("ascii", "replace")
+        raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy refuses: {said!r}")
 
 
 def _unreachable(error: OSError) -> AgentUnreachable:

@@ -88,7 +88,7 @@ class Session:
         uplink: where the sound comes from.
         connect: makes the stream below the WebSocket; raises `AgentError`.
         address: for the request; not looked up here.
-        authorization: the header's value, or None on loopback without a key.
+        authorize: gives the header's value, or None on loopback without a key; may wait.
         message_s: how much sound goes into one message.
         hear: takes a piece of sound of the agent's.
         tell: takes what the agent says, and `TurnSent`.
@@ -103,7 +103,7 @@ class Session:
         uplink: Uplink,
         connect: Callable[[], Awaitable[trio.abc.Stream]],
         address: Address,
-        authorization: str | None,
+        authorize: Callable[[], Awaitable[str | None]],
         message_s: float,
         hear: Callable[[bytes], None],
         tell: Callable[[FromAgent | TurnSent], None],
@@ -116,7 +116,8 @@ class Session:
         self._uplink = uplink
         self._connect = connect
         self._address = address
-        self._authorization = authorization
+        self._authorize = authorize
+        self._authorization: str | None = None
         self._message_s = message_s
         self._message_bytes = 2 * round(message_s * settings.rate_hz)
         self._hear = hear
@@ -226,6 +227,7 @@ class Session:
 
     async def _dial(self) -> trio.abc.Stream:
         with trio.move_on_after(OPEN_LIMIT_S):
+            self._authorization = await self._authorize()
             return await self._connect()
         raise AgentUnreachable(
             Trouble.SILENT, f"no connection to {self._address.host} within {OPEN_LIMIT_S:.0f} s"

@@ -113,17 +113,25 @@ class Speaker:
         """There may be something to play."""
         self._woken.set()
 
-    def hush(self) -> None:
-        """Silence, within this call. What waits is the answers' business."""
+    def hush(self) -> int:
+        """Silence, within this call. What waits is the answers' business.
+
+        Returns:
+            Bytes of the answer that the card had and that were never heard.
+        """
+        unheard = 0
         if self._runs and self._card is not None:
             self._runs = False
             try:
+                out = self._written - self._card.queued_frames()
+                unheard = max(0, self._last_real - out) * SAMPLE_BYTES
                 if self._tap is not None:
-                    self._tap.cut(self._written - self._card.queued_frames())
+                    self._tap.cut(out)
                 self._card.drop()
             except DeviceError as error:
                 log.warning("the speaker could not be silenced: %s", error)
         self._woken.set()
+        return unheard
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 

@@ -99,6 +99,7 @@ class Utterances:
         self._open: Utterance | None = None
         self._count = 0
         self._newest_ended = 0
+        self._heard: list[Utterance] = []  # whose text came, and no answer yet
         self._owed = 0  # the utterance that was taken without its text, which may still come
 
     # ── what the conversation asks ───────────────────────────────────────────────────────────
@@ -107,6 +108,11 @@ class Utterances:
     def pending(self) -> bool:
         """An ended utterance has not been taken."""
         return any(one.ended_s is not None and not one.erased for one in self._queue)
+
+    @property
+    def unanswered(self) -> bool:
+        """The agent has taken an utterance, and nothing of its answer has begun."""
+        return bool(self._heard)
 
     @property
     def speaking(self) -> bool:
@@ -258,11 +264,19 @@ class Utterances:
             one.passed = one.passed or one.end_sent
         return waited
 
-    def take(self, *, by_text: bool) -> int:
+    def ask_again(self) -> None:
+        """What was taken and not answered is pending again, for an agent that hears only sound."""
+        self._queue.extendleft(reversed(self._heard))
+        self._heard = []
+        self.new_connection()
+
+    def take(self, *, by_text: bool, now_s: float) -> int:
         """The agent has them: those whose end was sent, or what the open one has sent so far.
 
         Args:
             by_text: it was the user's text; one that took no ended utterance is of the open one.
+                If not, something of the answer has begun, which is not to be repeated.
+            now_s: now.
 
         Returns:
             The number of the utterance that this was about.
@@ -270,7 +284,11 @@ class Utterances:
         taken = [one for one in self._queue if one.end_sent]
         for one in taken:
             self._queue.remove(one)
+        if not by_text:
+            self._heard = []
         if taken:
+            if by_text:
+                self._heard = [one for one in taken if not one.erased]
             self._owed = 0 if by_text else taken[-1].number
             return taken[-1].number
         if by_text and self._owed:  # of words that the sound of their answer had taken before
@@ -280,15 +298,18 @@ class Utterances:
         if one_open is None or one_open.cursor == one_open.gone:
             return self._newest_ended
         if self._streams:
-            return self._take_stream(one_open, by_text=by_text)
+            return self._take_stream(one_open, by_text=by_text, now_s=now_s)
         one_open.heard_early = one_open.heard_early or by_text
         return one_open.number
 
-    def _take_stream(self, one: Utterance, *, by_text: bool) -> int:
+    def _take_stream(self, one: Utterance, *, by_text: bool, now_s: float) -> int:
         """What follows is the next turn of the same stream."""
-        if not by_text:
-            if not one.speech:
-                return self._newest_ended
+        if not by_text and not one.speech:
+            return self._newest_ended
+        if by_text:
+            said = bytearray(one.sound[: one.cursor - one.gone])
+            self._heard = [Utterance(one.number, sendable=True, sound=said, ended_s=now_s)]
+        else:
             self._owed = one.number
         one.speech = one.heard_early = False
         self._newest_ended = one.number
@@ -304,19 +325,25 @@ class Utterances:
         for one in self._queue:
             if one.ended_s is not None:
                 one.erase()
+        self._heard = []
 
     def drop_sent(self) -> None:
         """Wait no longer for the ended utterances that are out; what was never sent waits on."""
         for one in self._queue:
             if one.end_sent:
                 one.erase()
+        self._heard = []
 
     def drop_all(self) -> None:
         """Forget every ended utterance."""
         self._queue = deque(one for one in self._queue if one is self._open)
+        self._heard = []
 
     def expire(self, now_s: float) -> None:
         """Forget what nobody would remember having asked."""
-        self._queue = deque(
-            one for one in self._queue if one.ended_s is None or now_s - one.ended_s < KEEP_ENDED_S
-        )
+        self._queue = deque(one for one in self._queue if not _is_old(one, now_s))
+        self._heard = [one for one in self._heard if not _is_old(one, now_s)]
+
+
+def _is_old(one: Utterance, now_s: float) -> bool:
+    return one.ended_s is not None and now_s - one.ended_s >= KEEP_ENDED_S
