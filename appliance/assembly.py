@@ -8,6 +8,7 @@ import functools
 import logging
 import random
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,7 @@ def _parts(
         manager=_Manager(),
         name=socket.gethostname(),
         socket_path=socket_path,
+        clock=time.monotonic,
         played=played,
     )
 

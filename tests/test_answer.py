@@ -45,10 +45,13 @@ def test_the_first_sound_begins_an_answer() -> None:
 
 def test_it_flows_with_the_prebuffer_or_its_end_or_its_age() -> None:
     mouth = answers()
-    mouth.hear(bytes(1918), 0.0)
+    mouth.hear(bytes(1920), 0.0)
     assert not mouth.flows(0.0)
     mouth.hear(bytes(2), 0.0)
     assert mouth.flows(0.0)
+    long = answers()
+    long.hear(bytes(2 * 1920), 0.0)
+    assert long.flows(0.0)
     short = answers()
     short.hear(bytes(2), 0.0)
     assert not short.flows(0.059)
@@ -62,9 +65,9 @@ def test_it_flows_with_the_prebuffer_or_its_end_or_its_age() -> None:
 
 def test_while_the_card_has_sound_left_what_follows_flows_at_once() -> None:
     mouth = answers()
-    mouth.hear(bytes(1920), 0.0)
+    mouth.hear(bytes(3840), 0.0)
     assert mouth.flows(0.0)
-    mouth.read(1920)
+    mouth.read(3840)
     assert not mouth.flows(0.02)
     mouth.hear(bytes(2), 0.02)
     assert mouth.flows(0.02)
@@ -73,9 +76,9 @@ def test_while_the_card_has_sound_left_what_follows_flows_at_once() -> None:
 
 def test_after_silence_it_is_prebuffered_anew() -> None:
     mouth = answers()
-    mouth.hear(bytes(1920), 0.0)
+    mouth.hear(bytes(3840), 0.0)
     assert mouth.flows(0.0)
-    mouth.read(1920)
+    mouth.read(3840)
     mouth.starve()
     mouth.starve()
     assert mouth.gaps == 1

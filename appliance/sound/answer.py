@@ -17,10 +17,10 @@ answer were seen to arrive over 14 s.)
 Everything that arrives is taken at once, whatever its length: the receive loop must not wait for
 the speaker, or the very message that should silence it would queue behind the sound.
 
-An answer flows when `prebuffer_s` of it are here, when it is here whole, or when its first sound
-is `prebuffer_s` old; then it flows on for as long as the card has sound of it left. When the card
-has to play silence before its end it is prebuffered anew, so that one gap in the network is one
-gap in the sound.
+An answer flows when `prebuffer_s` of it are here beside the newest piece (for as long as a piece
+is, nothing comes), when it is here whole, or when its first sound is `prebuffer_s` old; then it
+flows on for as long as the card has sound of it left. When the card has to play silence before
+its end it is prebuffered anew, so that one gap in the network is one gap in the sound.
 """
 
 from collections import deque
@@ -59,6 +59,7 @@ class Answers:
         self._prebuffer_s = prebuffer_s
         self._queue: deque[memoryview] = deque()
         self._waiting = 0
+        self._newest = 0  # bytes of the newest piece
         self._carry = b""  # half a frame: odd byte counts do arrive
         self._flows = False
         self._withholding = False
@@ -109,6 +110,7 @@ class Answers:
         began = not self.sounding and not self._waiting
         self.received_bytes += whole
         if whole:
+            self._newest = whole
             self._keep(sound[:whole])
             self._waiting += whole
             self.done = False
@@ -209,7 +211,8 @@ class Answers:
         """Whether there is sound that may be played now."""
         if self._withholding or not self._waiting:
             return False
-        enough = self._waiting >= self._prebuffer or self.done
+        newest = min(self._newest, self._prebuffer)
+        enough = self._waiting - newest >= self._prebuffer or self.done
         self._flows = self._flows or enough or now_s >= self._began_s + self._prebuffer_s
         return self._flows
 

@@ -149,6 +149,16 @@ class AlsaCapture(_Stream):
 
     def __init__(self, name: str, rate_hz: int, period_frames: int) -> None:
         super().__init__(alsaaudio.PCM_CAPTURE, name, rate_hz, period_frames)
+        self._is_short = False  # the last wake came before a period was whole
+        self.drop()  # PulseAudio's runs from the start, and fills memory with what nobody reads
+
+    async def wait(self) -> None:
+        """Wait for a period; on a card that wakes in the middle of one, for the rest of it too."""
+        await super().wait()
+        missing = self.period_frames - self._count()
+        self._is_short = 0 < missing <= self.period_frames
+        if self._is_short:
+            await trio.sleep(missing / self.form.rate_hz)
 
     def start(self) -> None:
         """Begin to record: the first read makes the stream run."""
@@ -161,10 +171,15 @@ class AlsaCapture(_Stream):
         self.drop()
 
     def read(self) -> bytes:
-        """The whole periods that are there."""
+        """The whole periods that are there.
+
+        After a wake in the middle of one also what is there of the next: that moves the wakes to
+        where the periods end. Else the descriptor would stay ready, and we would spin.
+        """
         available = self._count()
         pieces = []
-        for _ in range(available // self.period_frames if available >= 0 else 1):
+        whole = available // self.period_frames if available >= 0 else 1
+        for _ in range(whole + self._is_short):
             piece = self._read()
             if not piece:
                 break

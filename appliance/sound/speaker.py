@@ -26,6 +26,7 @@ from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
 
 log = logging.getLogger("appliance.sound")
 
+MARGIN_S = 0.005  # a card that has no more sound left than this is given silence
 WAIT_MIN_S = 0.001  # a card's count may lag behind the clock by a little
 
 
@@ -199,7 +200,7 @@ class Speaker:
 
         Or until the last sample of what there was leaves the card: the lamp goes by it.
         """
-        spare = queued - card.period_frames // 2
+        spare = queued - card.form.frames_of(MARGIN_S)
         left = self._last_real - (self._written - queued)
         if left > 0:
             spare = min(spare, left)
@@ -237,7 +238,7 @@ class Speaker:
             sound = self._answers.read(room * SAMPLE_BYTES)
             self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
             self._last_real = self._written
-        elif queued <= card.period_frames // 2:
+        elif queued <= card.form.frames_of(MARGIN_S):
             to_border = -self._written % card.period_frames
             self._answers.starve()
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))

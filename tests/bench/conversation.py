@@ -10,10 +10,11 @@ process (`server.py`), and what was played is heard at the card's monitor (`rig.
 
 How the figures are made:
 
-  * *Press → silence* begins when `press` is written to the control socket. It is told twice: until
-    the answer, which is given after `PCM.drop()` has returned; and until the last sample that the
-    card has played, of which PulseAudio's block of 10 ms is the larger part. The server goes on
-    sending for a while: whatever of that is heard counts.
+  * *Press → silence* begins when `press` is written to the control socket, and ends with the last
+    sample that the card has played, of which PulseAudio's block of 10 ms is the larger part. The
+    server goes on sending for a while: whatever of that is heard counts. *Answered* is a bound for
+    `PCM.drop()`: the answer goes out after that has returned, and in `hold` after the microphone's
+    stream has been started too, which takes PulseAudio up to some milliseconds.
   * *Microphone → wire*: clicks are said into the microphone at odd intervals, and each is timed
     from when it sounds at the microphone to when its message is at the server. A message takes
     40 ms to fill. The daemon and both floors hear the same clicks.
@@ -176,7 +177,7 @@ def measure_silence(rig: Rig, size: Size) -> Iterator[Figure]:
     budget = floor_and(5, "ms")
     for name, player in (("hold", hold), ("tap", tap), ("link lost", lost)):
         what = f"press -> silence, speaking, {name}"
-        yield figure(f"{what}: drop() done", "ms", player.told, floor.told, budget)
+        yield figure(f"{what}: answered", "ms", player.told, floor.told)
         yield figure(f"{what}: last sample", "ms", player.heard, floor.heard, budget)
     for name, player in (("hold", hold), ("tap", tap)):
         what = f"UserStartedSpeaking -> last sample, {name}"
