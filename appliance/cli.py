@@ -92,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     command("release", "let the button go", _ask)
     command("mute", "shut the microphone", _ask)
     command("unmute", "open it again", _ask)
+    command("forget", "forget the conversation", _ask)
+    command("spend", "what open connections have cost", _ask)
+    said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
+    for name, words in (*said, ("prompt", "give the agent another prompt")):
+        command(name, words, _ask).add_argument("text", metavar="TEXT")
+    command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 
 
@@ -283,7 +289,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from appliance import config
 
     settings = _settings(arguments)
-    config.key(settings.agent.url, os.environ)
+    if not settings.agent.key_command:
+        config.key(settings.agent.url, os.environ)
     if arguments.json:
         _print_json({"ok": True})
     else:
@@ -294,7 +301,8 @@ def _check(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace) -> int:
     from appliance.host import remote
 
-    answer = remote.call(arguments.socket or _socket(), arguments.command)
+    given = {name: getattr(arguments, name) for name in ("text", "model") if name in arguments}
+    answer = remote.call(arguments.socket or _socket(), arguments.command, **given)
     if arguments.json:
         _print_json(answer)
     else:

@@ -20,34 +20,48 @@ The parts come in from outside (`Parts`), so that this file opens no device and 
 runs in a test, on stand-ins, in virtual time.
 """
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
+import msgspec
 import trio
 
 from appliance.agent.dialer import Address
+from appliance.agent.history import History
 from appliance.agent.messages import (
     AgentAudioDone,
     AgentStartedSpeaking,
     AgentText,
+    Ask,
     Failed,
     FromAgent,
+    FunctionAnswer,
+    FunctionsCancelled,
     FunctionsWanted,
-    Settings,
+    SayRefused,
     SettingsApplied,
+    Side,
     TurnSent,
     UserStartedSpeaking,
     UserText,
     Warned,
 )
 from appliance.agent.session import Session
-from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
+from appliance.agent.tools import END_CONVERSATION, GET_STATUS, MUTE_MICROPHONE, Tool, Tools
+from appliance.brief import Brief
+from appliance.conversation import Action, Conversation, Event, Link, Mode, Phase, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
 from appliance.host import control
-from appliance.host.spend import Meter
+from appliance.host.keep import Keeper
+from appliance.host.spend import Tariff
+from appliance.host.turns import Moment, Turns, line
+from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
+from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
@@ -84,12 +98,43 @@ class Daemon:
                 hang_up_after_s=talk.hang_up_after_s,
                 max_turn_s=talk.max_turn_s,
                 max_conversation_s=talk.max_conversation_s,
+                long_press_s=talk.long_press_s,
             ),
             self.utterances,
             self.answers,
             random=parts.random,
         )
-        self.meter = Meter(config.spend.usd_per_hour)
+        self.history = History(talk.remember_for_s)
+        self.tools = Tools(
+            [Tool(**msgspec.structs.asdict(tool)) for tool in config.tools],
+            {
+                END_CONVERSATION.name: self._end_conversation,
+                MUTE_MICROPHONE.name: self._mute_microphone,
+                GET_STATUS.name: lambda _: json.dumps(self.status()),
+            },
+            run=parts.run_command,
+            environ=parts.environ,
+            ask_confirmation=self._ask_permission,
+        )
+        self.brief = Brief(config, self.history, self.tools.functions(), parts.name)
+        spend = config.spend
+        self.purse = Purse(
+            Tariff(spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max),
+            parts.spend_book,
+            wall=parts.wall,
+            capped=lambda is_so: self.tell(Event.CAP_REACHED if is_so else Event.CAP_LIFTED),
+        )
+        self.meter = self.purse.ledger.meter
+        self._keeper = Keeper(
+            parts.keep_in or Path(),
+            transcript=config.keep.transcript and parts.keep_in is not None,
+            audio=config.keep.audio and parts.keep_in is not None,
+            max_mb=config.keep.max_mb,
+            max_days=config.keep.max_days,
+            form=self._form,
+            wall=parts.wall,
+        )
+        self._turns = Turns()
         self._face = Face(
             parts,
             self.conversation,
@@ -108,7 +153,7 @@ class Daemon:
             parts.open_speaker,
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
-            began=lambda: self._face.publish("sound begins"),
+            began=self._sound_begins,
             found=lambda: self.tell(Event.SPEAKER_FOUND),
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
@@ -121,7 +166,8 @@ class Daemon:
         self._idle.set()
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._can_force_end_turn = True  # until this server has refused it
+        self._decide: Callable[[bool], None] = lambda _: None  # what a permission is asked for
+        self._was_muted = False
         self._button: Button | None = None
         self._request_id = ""
 
@@ -141,6 +187,9 @@ class Daemon:
             house.start_soon(self._keep_link)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
+            house.start_soon(self.tools.serve)
+            house.start_soon(self.purse.run)
+            house.start_soon(self._keeper.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -148,12 +197,16 @@ class Daemon:
             self._parts.manager.ready()
             task_status.started()
             house.start_soon(self._prepare)
+            self._remember_over_restart()
+            self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
+            self.tools.cancel_all()
             if self._button is not None:
                 self._button.close()
             await self._let_go_of_the_link()
+            self._save_history()
             house.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -215,7 +268,7 @@ class Daemon:
         self.utterances.expire(now_s)
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
-        if event in (Event.MUTED, Event.UNMUTED):
+        if self.conversation.muted is not self._was_muted:
             self._mind_mute()
         if self._session is not None:  # what may be sent now is another thing than before
             self._session.wake()
@@ -224,18 +277,29 @@ class Daemon:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
         self._face.show()
         self._face.publish(event.value)
+        self._tell_turn(event, before, now_s)
         self._moved.set()
+
+    def _tell_turn(self, event: Event, before: Phase, now_s: float) -> None:
+        record = self._turns.handled(
+            event,
+            before,
+            self.conversation.phase,
+            now_s,
+            number=self.utterances.open_number,
+            trouble=self.conversation.trouble,
+        )
+        if record is not None:
+            log.info("%s", line(record))
+            self._face.publish("turn", **record)
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:
-            case Action.CUT:
-                self.answers.cut(now_s, after=self.utterances.newest_ended)
-                self._speaker.hush()
-            case Action.CUT_BY_SERVER:
-                self.answers.cut_by_server(now_s)
-                self._speaker.hush()
+            case Action.CUT | Action.CUT_BY_SERVER:
+                self._cut(action, now_s)
             case Action.FINISH:
                 self._speaker.hush()
+                self._keeper.answer_ended()
             case Action.PLAY:
                 self.answers.release(now_s)
                 self._speaker.wake()
@@ -261,10 +325,24 @@ class Daemon:
             case Action.END_AGAIN:
                 if not self.utterances.pass_on() and self._session is not None:
                     self._session.end_turn_again()
+            case Action.FORGET:
+                self.history.forget()
+            case Action.ALLOW | Action.DENY:
+                self._decide(action is Action.ALLOW)
             case Action.DIAL:
                 self._dial()
             case _:
                 self._do_to_session(action)
+
+    def _cut(self, action: Action, now_s: float) -> None:
+        """Silence first; then what is known of how far it was heard."""
+        given = self.answers.read_bytes
+        if action is Action.CUT:
+            self.answers.cut(now_s, after=self.utterances.newest_ended)
+        else:
+            self.answers.cut_by_server(now_s)
+        self.history.answer_cut(given - self._speaker.hush())
+        self._keeper.answer_ended()
 
     def _do_to_session(self, action: Action) -> None:
         session = self._session
@@ -277,8 +355,17 @@ class Daemon:
                 session.hang_up(HURRY_S)
             case Action.HANG_UP | Action.ABORT:
                 session.hang_up()
+            case Action.SAY:
+                self.answers.expect_words()
+                for words in self.brief.take_words():
+                    session.say(words)
+            case Action.ASK_AGAIN:
+                self.answers.expect_words()
+                session.say(Ask(self.history.last_question))
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
+        if action is Action.END:
+            self._keep_utterance()
         if action is Action.DISCARD:
             self.utterances.discard()
         else:
@@ -293,6 +380,7 @@ class Daemon:
 
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
+        self._was_muted = self.conversation.muted
         self.utterances.forget_preroll()
         if self.conversation.muted:
             self._microphone.off()
@@ -309,40 +397,48 @@ class Daemon:
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
+        now_s = trio.current_time()
         try:
-            heard = self.answers.hear(sound, trio.current_time())
+            heard = self.answers.hear(sound, now_s)
         except AgentError:  # more than can be played in ten minutes: none of it is
             self._speaker.hush()
             raise
+        if heard is not Heard.DISCARDED:
+            self._keeper.answer_sound(sound, self._parts.wall())
         if heard is Heard.BEGAN:
-            self.utterances.take(by_text=False)
+            self._turns.mark(Moment.FIRST_ANSWER_BYTE, now_s)
+            self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
             self.tell(Event.ANSWER_BEGAN)
         self._speaker.wake()
 
+    def _sound_begins(self) -> None:
+        self._turns.mark(Moment.FIRST_SAMPLE, trio.current_time())
+        self._face.publish("sound begins")
+
+    def _keep_utterance(self) -> None:
+        sound = self.utterances.open_sound
+        began_s = self._parts.wall() - self._form.seconds_of(len(sound))
+        self._keeper.utterance(self.utterances.open_number, sound, began_s)
+
     # ── the link ─────────────────────────────────────────────────────────────────────────────
 
     def _dial(self) -> None:
-        config = self._parts.config
         assert self._session is None, "two sockets at once"
+        by_sound = self.utterances.unanswered and not self.brief.dialect.can_ask()
+        goes_again = self.utterances.unanswered
+        if by_sound:
+            self.utterances.ask_again()
         self.answers.new_connection()
         self.utterances.new_connection()
         self._session = Session(
-            settings=Settings(
-                rate_hz=self._form.rate_hz,
-                listen=config.agent.listen,
-                think=config.agent.think,
-                speak=config.agent.speak,
-                prompt=config.agent.prompt,
-                tags=tuple(dict.fromkeys((*config.agent.tags, *filter(None, [self._parts.name])))),
-                ends_are_ours=self._mode is Mode.HOLD,
-                force_end_turn=self._can_force_end_turn,
-            ),
+            settings=self.brief.settings(trio.current_time(), goes_again=goes_again),
+            dialect=self.brief.dialect,
             uplink=self.utterances,
             connect=self._parts.connect,
             address=self._address,
-            authorization=self._parts.authorization,
-            message_s=config.audio.message_ms / 1000,
+            authorize=self._parts.authorize,
+            message_s=self._parts.config.audio.message_ms / 1000,
             hear=self._answered,
             tell=self._news,
             billed=self._bill,
@@ -363,8 +459,14 @@ class Daemon:
             except AgentError as error:
                 why = error.trouble
                 log.warning("%s: %s", why.sentence, error)
-            self._can_force_end_turn = self._can_force_end_turn and not session.end_turn_refused
+            if session.end_turn_refused:
+                self.brief.can_force_end_turn = False
+            if why is Trouble.KEY_REFUSED:
+                self._parts.forget_authorization()
             self._session = None
+            self._turns.connected("")
+            self.tools.cancel_all()
+            self._save_history()
             self._idle.set()
             if why is None or self.conversation.link is Link.CLOSING:
                 self.tell(Event.LINK_DOWN)
@@ -379,26 +481,26 @@ class Daemon:
 
     def _bill(self, since_s: float | None) -> None:
         if since_s is None:
-            self.meter.closed(trio.current_time())
+            self.purse.closed()
         else:
-            self.meter.opened(since_s)
+            self.purse.opened(since_s)
 
     def _news(self, message: FromAgent | TurnSent) -> None:
         """What the agent says, in the order in which it says it."""
+        now_s = trio.current_time()
         match message:
             case SettingsApplied():
                 self._request_id = self._session.request_id if self._session else ""
+                self._turns.connected(self._request_id)
                 log.info("connected, request %s", self._request_id)
                 self.tell(Event.LINK_UP)
-            case TurnSent():
+            case TurnSent(number):
+                self._turns.mark(Moment.TURN_END, now_s, number)
                 self.tell(Event.TURN_SENT)
             case UserText(text):
-                self.answers.user_text(self.utterances.take(by_text=True))
-                self._face.publish("you said", text=text)
-                self.tell(Event.USER_TEXT)
+                self._user_said(text, now_s)
             case AgentText(text):
-                self.answers.agent_turns()
-                self._face.publish("agent says", text=text)
+                self._agent_said(text, now_s)
             case AgentStartedSpeaking():
                 self.answers.agent_turns()
             case UserStartedSpeaking():
@@ -407,15 +509,83 @@ class Daemon:
                 self.answers.sent_whole()
                 self.tell(Event.AUDIO_DONE)
                 self._speaker.wake()
-            case FunctionsWanted():
-                self.utterances.take(by_text=False)
-                self.tell(Event.STILL_THINKING)
+            case FunctionsWanted(calls):
+                self.utterances.take(by_text=False, now_s=now_s)
+                for call in calls:
+                    self.tell(Event.STILL_THINKING)
+                    self.tools.call(call, self._answer_call(self._session))
+            case FunctionsCancelled(ids):
+                self.tools.cancel(ids)
+                self.tell(Event.PERMISSION_OFF)
+            case SayRefused(reason):
+                log.info("the agent does not say it: %s", reason[:200])
+                self.tell(Event.SAY_REFUSED)
             case Warned("SLOW_THINK_REQUEST"):
                 self.tell(Event.STILL_THINKING)
+            case Warned("MAXIMUM_SESSION_LENGTH_APPROACHING"):
+                self.tell(Event.RENEWAL_DUE)
             case Failed("FAILED_TO_THINK"):
                 self.tell(Event.THINK_FAILED)
             case _:
                 pass
+
+    def _user_said(self, text: str, now_s: float) -> None:
+        about = self.utterances.take(by_text=True, now_s=now_s)
+        self.answers.user_text(about)
+        self.history.user_said(text, now_s)
+        self._keeper.said(Side.USER, text, self._parts.wall())
+        self._turns.mark(Moment.USER_TEXT, now_s, about)
+        self._face.publish("you said", text=text)
+        self.tell(Event.USER_TEXT)
+
+    def _agent_said(self, text: str, now_s: float) -> None:
+        self.answers.agent_turns()
+        if not self.answers.discarding:
+            self.history.agent_said(text, self.answers.received_bytes, now_s)
+        self._keeper.said(Side.AGENT, text, self._parts.wall())
+        self._face.publish("agent says", text=text)
+
+    # ── functions ────────────────────────────────────────────────────────────────────────────
+
+    def _answer_call(self, session: Session | None) -> Callable[[FunctionAnswer], None]:
+        """Answers go to the session that asked, while it is the one."""
+
+        def answer(said: FunctionAnswer) -> None:
+            if session is not None and session is self._session:
+                session.say(said)
+                self.tell(Event.STILL_THINKING)
+
+        return answer
+
+    def _ask_permission(self, name: str, decide: Callable[[bool], None]) -> None:
+        self._decide = decide
+        self._face.publish("permission asked", function=name)
+        self.tell(Event.PERMISSION_ASKED)
+
+    def _end_conversation(self, _: object) -> str:
+        self.tell(Event.CONVERSATION_OVER)
+        return "The conversation ends after this answer."
+
+    def _mute_microphone(self, _: object) -> str:
+        self.tell(Event.MUTED)
+        return "The microphone is off."
+
+    # ── over a restart ───────────────────────────────────────────────────────────────────────
+
+    def _remember_over_restart(self) -> None:
+        book = self._parts.history_book
+        saved = book.read() if book is not None else None
+        if saved is not None and book is not None:
+            try:
+                self.history.load(saved, self._parts.wall(), trio.current_time())
+            except ValueError as error:
+                book.set_aside(str(error))
+
+    def _save_history(self) -> None:
+        """A few kilobytes, between two turns: the disk is waited for."""
+        if self._parts.history_book is not None:
+            self.history.answer_ended()
+            self._parts.history_book.write(self.history.save(self._parts.wall()))
 
     # ── the control socket's side ────────────────────────────────────────────────────────────
 
@@ -425,22 +595,13 @@ class Daemon:
 
     def status(self) -> dict[str, object]:
         """What is true now."""
-        return self._face.status(self._request_id, can_force_end_turn=self._can_force_end_turn)
+        return self._face.status(self._request_id, self.brief)
+
+    @property
+    def session(self) -> Session | None:
+        """The one that stands, if it can be spoken to."""
+        return self._session if self.conversation.link is Link.UP else None
 
     def commands(self) -> Mapping[str, Callable[..., object]]:
         """What may be asked through the control socket."""
-        return {
-            "press": lambda: self._told(Event.PRESSED),
-            "release": lambda: self._told(Event.RELEASED),
-            "mute": lambda: self._told(Event.MUTED),
-            "unmute": lambda: self._told(Event.UNMUTED),
-        }
-
-    def _told(self, event: Event) -> dict[str, object]:
-        self.tell(event)
-        talk = self.conversation
-        return {
-            "phase": talk.phase.value,
-            "link": talk.link.value,
-            "trouble": talk.trouble.slug if talk.trouble else None,
-        }
+        return commands(self)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import trio
 
 from appliance import __version__
+from appliance.brief import Brief
 from appliance.conversation import Conversation
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
@@ -51,7 +52,12 @@ class Face:
     @property
     def look(self) -> Look:
         """What the lamp shows, or would show if there were one."""
-        return look(self._talk.phase, muted=self._talk.muted, trouble=self._talk.trouble)
+        return look(
+            self._talk.phase,
+            muted=self._talk.muted,
+            trouble=self._talk.trouble,
+            asks=self._talk.asks_permission,
+        )
 
     @property
     def sentence(self) -> str:
@@ -102,7 +108,7 @@ class Face:
         for watcher in list(self._watchers):
             watcher(told)
 
-    def status(self, request_id: str, *, can_force_end_turn: bool) -> dict[str, object]:
+    def status(self, request_id: str, brief: Brief) -> dict[str, object]:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
@@ -112,6 +118,8 @@ class Face:
             "look": self.look.name,
             "held": talk.held,
             "muted": talk.muted,
+            "asks_permission": talk.asks_permission,
+            "capped": talk.capped,
             "mode": config.talk.mode,
             "trouble": talk.trouble.slug if talk.trouble else None,
             "sentence": self.sentence,
@@ -145,7 +153,8 @@ class Face:
                 "state": "missing" if self._panel_trouble else "open",
                 "trouble": self._panel_trouble or None,
             },
-            "can_force_end_turn": can_force_end_turn,
+            "dialect": brief.dialect.NAME,
+            "can_force_end_turn": brief.can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
         }

@@ -171,13 +171,16 @@ async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIter
         buttons.append(StandinButton(pressed=pressed, released=released))
         return buttons[0]
 
+    async def authorize() -> str:
+        return "Token test"
+
     async with trio.open_nursery() as nursery:
         network = Network(agent, nursery)
         daemon = Daemon(
             Parts(
                 config=config.parse(settings, "test"),
                 connect=network.connect,
-                authorization="Token test",
+                authorize=authorize,
                 open_microphone=room.open_microphone,
                 open_speaker=room.open_speaker,
                 open_lamp=lambda: lamp,

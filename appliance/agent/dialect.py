@@ -5,7 +5,7 @@ it nobody asks which one it is, only what it can do.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -46,6 +46,9 @@ class Dialect(Protocol):
 
     def goes_on(self, code: str) -> bool:
         """Whether a session may live on after this `Failed`."""
+
+    def voice(self, model: str) -> Mapping[str, object]:
+        """The `speak` table of a voice, by its name."""
 
     def can_ask(self) -> bool:
         """Whether words can be asked in place of sound."""

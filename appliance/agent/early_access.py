@@ -62,14 +62,14 @@ SPEAK: Table = {"model": "aura-asteria-en"}
 WAITED_TOO_LONG = "waited too long"  # of the one error text that was seen in the wild
 
 
-def trouble_of(code: str, description: str) -> Trouble:  # noqa: ARG001  # there are no codes
+def trouble_of(code: str, description: str) -> Trouble:  # there are no codes
     """What an `Error` means for us, by its words."""
     if WAITED_TOO_LONG in description:
         return Trouble.LINK_LOST
     return Trouble.SERVER_ERROR
 
 
-def goes_on(code: str) -> bool:  # noqa: ARG001  # there are no codes
+def goes_on(code: str) -> bool:  # there are no codes
     """Every error ends the session."""
     return False
 
@@ -79,17 +79,17 @@ def can_ask() -> bool:
     return False
 
 
-def can_end_turn(settings: Settings) -> bool:  # noqa: ARG001  # whatever they are
+def can_end_turn(settings: Settings) -> bool:  # whatever they are
     """Only silence ends a turn."""
     return False
 
 
 def refuses_end_turn(
-    code: str,  # noqa: ARG001
-    settings: Settings,  # noqa: ARG001
+    code: str,
+    settings: Settings,
     *,
-    applied: bool,  # noqa: ARG001
-    said: bool,  # noqa: ARG001
+    applied: bool,
+    said: bool,
 ) -> bool:
     """It is never told one."""
     return False
@@ -123,6 +123,11 @@ def _table(message: ToAgent) -> Table:
             return {"type": "FunctionCallResponse", "function_call_id": call, "output": content}
         case ChangeThink() | ChangeListen() | ChangeVoice() | EndTurn() | Say() | Ask():
             raise CannotSay(f"the early-access dialect has no words for {type(message).__name__}")
+
+
+def voice(model: str) -> Table:
+    """The `speak` table of a voice, by its name."""
+    return {"model": model}
 
 
 def _settings(said: Settings) -> Table:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from appliance.agent.messages import Said, Speaker
+from appliance.agent.messages import Said, Side
 
 TURNS_MAX = 40  # Deepgram's own device remembers as many
 CHARACTERS_MAX = 6000  # of all turns: the model reads them before each answer
@@ -29,7 +29,7 @@ class _Sentence:
 
 
 class _Turn(msgspec.Struct):
-    who: Speaker
+    who: Side
     text: str
 
 
@@ -66,7 +66,7 @@ class History:
         self.answer_ended()
         self._is_greeting = False
         self._newest_s = now_s
-        self._add(Said(Speaker.USER, text))
+        self._add(Said(Side.USER, text))
 
     def agent_said(self, text: str, sound_bytes: int, now_s: float) -> None:
         """A sentence of the answer, when so many bytes of its sound had come."""
@@ -89,7 +89,7 @@ class History:
 
     def _close(self, sentences: Sequence[_Sentence]) -> None:
         if sentences and not self._is_greeting:
-            self._add(Said(Speaker.AGENT, " ".join(one.text for one in sentences)))
+            self._add(Said(Side.AGENT, " ".join(one.text for one in sentences)))
         self._is_greeting = self._is_greeting and not self._answer
         self._answer = []
 
@@ -118,14 +118,14 @@ class History:
             self._turns.clear()
             return ()
         turns = tuple(self._turns)
-        if without_last and turns[-1].who is Speaker.USER:
+        if without_last and turns[-1].who is Side.USER:
             turns = turns[:-1]
         return turns
 
     @property
     def last_question(self) -> str:
         """The user's last words, if nothing of an answer to them was heard or told; else ""."""
-        if self._turns and self._turns[-1].who is Speaker.USER and not self._answer:
+        if self._turns and self._turns[-1].who is Side.USER and not self._answer:
             return self._turns[-1].text
         return ""
 

@@ -12,7 +12,7 @@ from enum import Enum
 Table = Mapping[str, object]
 
 
-class Speaker(Enum):
+class Side(Enum):
     """Who said it. The values are those of both dialects."""
 
     USER = "user"
@@ -23,7 +23,7 @@ class Speaker(Enum):
 class Said:
     """One statement of one side."""
 
-    who: Speaker
+    who: Side
     text: str
 
 

@@ -44,7 +44,7 @@ from appliance.agent.messages import (
     SayRefused,
     Settings,
     SettingsApplied,
-    Speaker,
+    Side,
     Table,
     ToAgent,
     UserStartedSpeaking,
@@ -98,7 +98,7 @@ CODES: Mapping[str, Trouble] = {
 GOES_ON = frozenset({"FAILED_TO_THINK"})
 
 
-def trouble_of(code: str, description: str) -> Trouble:  # noqa: ARG001  # another dialect needs it
+def trouble_of(code: str, description: str) -> Trouble:  # another dialect needs it
     """What an `Error` of this code means for us; codes we do not know are the server's fault."""
     return CODES.get(code, Trouble.SERVER_ERROR)
 
@@ -332,7 +332,7 @@ def _call(call: _Call) -> Call:
 def _remembered(note: _History) -> FromAgent:
     if note.content is None or note.role not in ("user", "assistant"):
         return Remembered()
-    return Remembered(Said(Speaker(note.role), note.content))
+    return Remembered(Said(Side(note.role), note.content))
 
 
 def _latencies(report: dict[str, Any]) -> FromAgent:

@@ -37,7 +37,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from appliance.agent.messages import Speaker
+from appliance.agent.messages import Side
 from appliance.sound.pcm import SAMPLE_BYTES, Format
 
 FOLDER_MODE = 0o700
@@ -70,7 +70,7 @@ log = logging.getLogger("appliance.keep")
 
 @dataclass(frozen=True)
 class _Line:
-    who: Speaker
+    who: Side
     text: str
     wall_s: float
 
@@ -153,7 +153,7 @@ class Keeper:
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────
 
-    def said(self, who: Speaker, text: str, wall_s: float) -> None:
+    def said(self, who: Side, text: str, wall_s: float) -> None:
         """One side has said something. Never waits."""
         if self._has_transcript:
             self._put(_Line(who, text, wall_s))

@@ -144,6 +144,11 @@ class Utterances:
         return self._open.number if self._open is not None else 0
 
     @property
+    def open_sound(self) -> bytes:
+        """What is kept of the open utterance."""
+        return bytes(self._open.sound) if self._open is not None else b""
+
+    @property
     def newest_ended(self) -> int:
         """The number of the newest utterance that ended or was taken; 0 before the first."""
         return self._newest_ended

@@ -147,10 +147,16 @@ class _Nvidia(_Mind, tag="nvidia"):
     pass
 
 
+class _DeepgramMind(_Mind, tag="deepgram"):
+    version: Literal["v1"] = "v1"
+    reasoning_mode: Literal["none", "minimal", "low", "medium", "high"] = "none"
+    voice_prompt_opt_out: bool = False
+
+
 class Think(Part):
     """What thinks, and how: a language model, its prompt and its functions."""
 
-    provider: _OpenAi | Anthropic | _Google | Groq | Bedrock | _Nvidia
+    provider: _OpenAi | Anthropic | _Google | Groq | Bedrock | _Nvidia | _DeepgramMind
     endpoint: _Endpoint | UnsetType = UNSET
     functions: list[_Function] = []
     prompt: str = ""
