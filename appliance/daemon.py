@@ -135,6 +135,7 @@ class Daemon:
             wall=parts.wall,
         )
         self._turns = Turns()
+        self.utterances.first_sent = self._first_sent
         self._face = Face(
             parts,
             self.conversation,
@@ -299,6 +300,7 @@ class Daemon:
                 self._cut(action, now_s)
             case Action.FINISH:
                 self._speaker.hush()
+                self.history.answer_ended()
                 self._keeper.answer_ended()
             case Action.PLAY:
                 self.answers.release(now_s)
@@ -411,6 +413,9 @@ class Daemon:
         if heard in (Heard.BEGAN, Heard.WITHHELD):
             self.tell(Event.ANSWER_BEGAN)
         self._speaker.wake()
+
+    def _first_sent(self, number: int) -> None:
+        self._turns.mark(Moment.FIRST_BYTE_SENT, trio.current_time(), number)
 
     def _sound_begins(self) -> None:
         self._turns.mark(Moment.FIRST_SAMPLE, trio.current_time())

@@ -260,14 +260,20 @@ async def test_sound_of_which_only_zeros_are_left_is_dropped(folder: Path) -> No
 
 async def test_the_oldest_goes_when_there_is_too_much(folder: Path) -> None:
     folder.mkdir()
-    strangers = ["notes.txt", "utterance-1.wav", f"{STAMP}-answer-x.wav", "transcript.jsonl.old"]
+    strangers = [
+        "20260230T120000.250+0100-answer-1.wav",  # there is no such day
+        f"{STAMP}-answer-x.wav",
+        "notes.txt",
+        "transcript.jsonl.old",
+        "utterance-1.wav",
+    ]
     for name in strangers:
         (folder / name).write_bytes(bytes(5000))
     it = keeper(folder, max_mb=0.005)
     for n in (3, 1, 2):
         it.utterance(n, bytes(1000), NOON + n)
     await stop(it)
-    assert len(names(folder)) == 3 + 4
+    assert len(names(folder)) == 3 + len(strangers)
     it = keeper(folder, max_mb=0.003)  # at the start
     it.utterance(4, bytes(1000), NOON + 4)  # and as it grows
     await stop(it)

@@ -220,7 +220,19 @@ def test_words_that_are_answered_after_the_trouble_are_a_turn_without_a_press() 
     it.on(Event.SPEAKER_DRY, R)
     assert it.outcomes() == ["heard-nothing", "answered"]
     assert it.told[1]["press_s"] is None
-    assert it.told[1]["user_text_s"] == 4.0
+    assert (it.told[1]["turn"], it.told[1]["user_text_s"]) == (1, 5.0)
+
+
+def test_words_that_are_understood_when_nobody_waits_for_an_answer_are_no_turn() -> None:
+    it = House()
+    it.on(Event.PRESSED, L)
+    it.on(Event.TAIL_OVER, T)
+    it.on(Event.PRESSED, L)
+    it.on(Event.RELEASED, R)  # a tap has called it off
+    it.mark(Moment.USER_TEXT, 1)
+    it.on(Event.USER_TEXT, R)
+    it.on(Event.QUIET_OVER, A)
+    assert it.outcomes() == ["superseded", "withdrawn"]
 
 
 def test_an_answer_without_words_or_sound_of_its_own_is_none() -> None:
@@ -235,7 +247,7 @@ def test_an_answer_without_words_or_sound_of_its_own_is_none() -> None:
 def test_an_answer_before_any_text_counts_once_the_end_was_sent() -> None:
     it = House()
     it.on(Event.PRESSED, L)
-    it.mark(Moment.FIRST_ANSWER_BYTE)  # of whatever: withheld
+    it.mark(Moment.FIRST_ANSWER_BYTE, 1)  # of whatever: nobody had heard all of it
     it.on(Event.TAIL_OVER, T)
     it.mark(Moment.TURN_END, 1)
     it.mark(Moment.FIRST_ANSWER_BYTE)
@@ -295,10 +307,11 @@ def test_in_tap_the_first_turn_begins_with_the_press_and_the_next_with_the_voice
     ]
     it.on(Event.ECHO_OVER, L)
     it.on(Event.USER_SPOKE, L)
+    it.mark(Moment.FIRST_BYTE_SENT)  # a stream has none that is the turn's
     it.mark(Moment.USER_TEXT, 3)
     it.on(Event.USER_TEXT, T)
     it.on(Event.THINK_OVER, X, Trouble.NO_ANSWER)
-    assert it.told[1] == record(turn=2, outcome="no-answer", user_text_s=13.0)
+    assert it.told[1] == record(turn=2, outcome="no-answer", user_text_s=14.0)
 
 
 def test_in_full_duplex_a_turn_ends_where_it_listens_again() -> None:

@@ -114,6 +114,7 @@ class History:
             now_s: now.
             without_last: leave the user's last words out: they go again by themselves.
         """
+        self.answer_ended()
         if not self.is_remembered(now_s):
             self._turns.clear()
             return ()

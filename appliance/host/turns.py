@@ -4,11 +4,13 @@ A turn is what one person says at one time, and what becomes of it. There is at 
 the number of its utterance is its number.
 
 It begins
-  * with the press that begins to listen, in either profile. Not with one that goes on with the same
+  * with the press that begins to listen, in every profile. Not with one that goes on with the same
     utterance, nor with one in `tap` that asks for the end, nor with one that opens no ear;
-  * in `tap` also when the agent hears somebody speak while no turn is open, or while an older one
-    is thought about or answered: nobody pressed then, and nobody knows which was its first byte;
-  * with the user's text where no turn is open: words that were answered after all.
+  * in `tap` and `open` also when the agent hears somebody speak while no turn is open, or while an
+    older one is thought about or answered: nobody pressed then, and nobody knows which was its
+    first byte;
+  * with the user's text, where no turn is open and an answer is awaited: words that were understood
+    after all, or that were typed.
 
 It ends, and is told,
   * when the box goes on to rest, to sleep or to trouble, or listens again after an answer: the
@@ -77,6 +79,7 @@ class Turns:
     def __init__(self) -> None:
         self._turn: _Turn | None = None
         self._request_id = ""
+        self._text_of = 0  # the utterance whose text came last
 
     def connected(self, request_id: str) -> None:
         """A session of that id is there; "" if none is. A turn has the last that served it."""
@@ -91,18 +94,20 @@ class Turns:
             moment: what.
             now_s: now.
             number: of the utterance that it belongs to, where that is known; an older one's is not
-                the turn's. Sound of which nobody knows it counts once the turn's end was sent or
-                its text is here.
+                the turn's. Nobody knows it of sound: an answer is the turn's if the turn's end
+                was sent or its text is here.
         """
-        if self._turn is None and moment is Moment.USER_TEXT:
-            self._begin(number or 0)
+        if moment is Moment.USER_TEXT:
+            self._text_of = number or 0
         turn = self._turn
         if turn is None or (number is not None and number < turn.number):
             return
         at_s = turn.at_s
         match moment:
+            case Moment.FIRST_BYTE_SENT:
+                is_ours = Moment.PRESS in at_s
             case Moment.FIRST_ANSWER_BYTE:
-                is_ours = number is not None or bool(at_s.keys() & EXPECTED)
+                is_ours = not at_s.keys().isdisjoint(EXPECTED)
             case Moment.FIRST_SAMPLE:
                 is_ours = Moment.FIRST_ANSWER_BYTE in at_s
             case Moment.LAST_SAMPLE:
@@ -155,6 +160,9 @@ class Turns:
             self._begin(number)
             if event is Event.PRESSED:
                 self.mark(Moment.PRESS, now_s)
+        elif event is Event.USER_TEXT and after is Phase.THINKING and self._turn is None:
+            self._begin(self._text_of)
+            self.mark(Moment.USER_TEXT, now_s)
         return record
 
     def _begin(self, number: int) -> None:

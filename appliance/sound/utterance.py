@@ -21,6 +21,7 @@ answer to older words would only startle.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -87,6 +88,7 @@ class Utterances:
     def __init__(
         self, form: Format, *, streams: bool, limit_s: float = 60.0, preroll_s: float = 0.0
     ) -> None:
+        self.first_sent: Callable[[int], None] = lambda _: None  # told an utterance's number
         self.shut = False  # zeros are kept for what the microphone hears
         self.heard_bytes = 0  # ever
         self.lost_bytes = 0  # let go unsent and untaken
@@ -245,7 +247,9 @@ class Utterances:
             if left >= message_bytes or (left and one.ended_s is not None):
                 piece = bytes(one.sound[start : start + message_bytes])
                 one.cursor += len(piece)
-                one.ever_sent = True
+                if not one.ever_sent:
+                    one.ever_sent = True
+                    self.first_sent(one.number)
                 if self._streams:
                     one.marks.append((one.cursor, now_s))
                 return piece

@@ -46,7 +46,7 @@ class Tongue(ABC):
     def _put_in_order(self, *, is_settings: bool) -> None:
         """Raise a `Fault` for settings that are not the first to be said, or not the first."""
         if is_settings and self._has_settings:
-            raise Fault("SETTINGS_ALREADY_APPLIED", f"{self.SETTINGS} has already been applied.")
+            raise Fault("SETTINGS_ALREADY_APPLIED", "The settings have already been applied.")
         if not is_settings and not self._has_settings:
             raise self.too_early(f"{self.SETTINGS} must be sent first.")
 

@@ -30,12 +30,14 @@ from deepgram import (  # type: ignore[import-not-found]
 
 RATE_HZ = 16000
 LIMIT_S = 20.0
+ANNOUNCED = "One moment, please: this is long enough to be still going on when the next comes."
 CHUNK_BYTES = 8194  # what the SDK's own microphone sends at a time
 
 
 def tone(seconds: float) -> bytes:
     samples = (
-        round(8000 * math.sin(math.tau * 440 * n / RATE_HZ)) for n in range(round(seconds * RATE_HZ))
+        round(8000 * math.sin(math.tau * 440 * n / RATE_HZ))
+        for n in range(round(seconds * RATE_HZ))
     )
     return b"".join(struct.pack("<h", sample) for sample in samples)
 
@@ -122,8 +124,8 @@ def main(url: str) -> None:
     connection.send(str(UpdateInstructionsOptions(instructions="Be brief.")))
     connection.send(str(UpdateSpeakOptions(model="aura-luna-en")))
     ear.wait("Unhandled", 2)  # this SDK knows neither InstructionsUpdated nor SpeakUpdated
-    connection.send(str(InjectAgentMessageOptions(message="One moment, please.")))
-    connection.send(str(InjectAgentMessageOptions(message="No.")))
+    connection.send(str(InjectAgentMessageOptions(message=ANNOUNCED)))
+    connection.send(str(InjectAgentMessageOptions(message=ANNOUNCED)))
     ear.wait("InjectionRefused")
     ear.wait("AgentAudioDone", 3)
     connection.send(json.dumps({"type": "InjectUserMessage", "content": "of another dialect"}))

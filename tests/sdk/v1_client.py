@@ -24,6 +24,7 @@ from deepgram.types import (  # type: ignore[import-not-found]
 
 RATE_HZ = 16000
 LIMIT_S = 20.0
+ANNOUNCED = "One moment, please: this is long enough to be still going on when the next comes."
 CHUNK_BYTES = 2560  # 80 ms, as Flux likes them
 
 FLUX = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
@@ -33,7 +34,8 @@ MINI = {"type": "open_ai", "model": "gpt-4o-mini", "temperature": 0.7}
 
 def tone(seconds: float) -> bytes:
     samples = (
-        round(8000 * math.sin(math.tau * 440 * n / RATE_HZ)) for n in range(round(seconds * RATE_HZ))
+        round(8000 * math.sin(math.tau * 440 * n / RATE_HZ))
+        for n in range(round(seconds * RATE_HZ))
     )
     return b"".join(struct.pack("<h", sample) for sample in samples)
 
@@ -82,7 +84,7 @@ class Ear:
             self._sound.update(message)
             return
         table = json.loads(message.json(exclude_none=True))
-        self.hear(table.pop("type"), is_known=type(message).__name__.startswith("Agent"), **table)
+        self.hear(table.pop("type"), taken_for=type(message).__name__, **table)
 
     def hear(self, kind: str, **more: Any) -> None:
         with self._came:
@@ -125,7 +127,7 @@ def converse(connection: Any, ear: Ear) -> None:
     connection.send_update_listen(v1.AgentV1UpdateListen(listen={"provider": FLUX}))
     connection.send_inject_user_message(v1.AgentV1InjectUserMessage(content="what time is it"))
     ear.wait("LatencyReport", 3)
-    said = {"message": "One moment, please."}
+    said = {"message": ANNOUNCED}
     connection.send_inject_agent_message(v1.AgentV1InjectAgentMessage(**said))
     connection.send_inject_agent_message(v1.AgentV1InjectAgentMessage(**said))
     ear.wait("InjectionRefused")
