@@ -20,17 +20,13 @@ The parts come in from outside (`Parts`), so that this file opens no device and 
 runs in a test, on stand-ins, in virtual time.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
-import msgspec
 import trio
 
 from appliance.agent.dialer import Address
-from appliance.agent.history import History
 from appliance.agent.messages import (
     AgentAudioDone,
     AgentStartedSpeaking,
@@ -38,27 +34,26 @@ from appliance.agent.messages import (
     Ask,
     Failed,
     FromAgent,
-    FunctionAnswer,
     FunctionsCancelled,
     FunctionsWanted,
     SayRefused,
     SettingsApplied,
-    Side,
     TurnSent,
     UserStartedSpeaking,
     UserText,
     Warned,
 )
 from appliance.agent.session import Session
-from appliance.agent.tools import END_CONVERSATION, GET_STATUS, MUTE_MICROPHONE, Tool, Tools
 from appliance.brief import Brief
-from appliance.conversation import Action, Conversation, Event, Link, Mode, Phase, Talk
+from appliance.chronicle import Chronicle
+from appliance.config import Settings as Config
+from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
+from appliance.functions import Functions
 from appliance.host import control
-from appliance.host.keep import Keeper
 from appliance.host.spend import Tariff
-from appliance.host.turns import Moment, Turns, line
+from appliance.host.turns import Moment
 from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
 from appliance.purse import Purse
@@ -73,6 +68,20 @@ log = logging.getLogger("appliance")
 HURRY_S = 0.5  # a press may wait so long for an old connection to close
 STOP_LIMIT_S = 0.3  # the close frame when the box is told to stop
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
+
+
+def _talk_of(config: Config) -> Talk:
+    """The owner's choices, in seconds."""
+    talk = config.talk
+    return Talk(
+        mode=Mode(talk.mode),
+        tap_s=talk.tap_ms / 1000,
+        half_duplex=talk.duplex == "half",
+        hang_up_after_s=talk.hang_up_after_s,
+        max_turn_s=talk.max_turn_s,
+        max_conversation_s=talk.max_conversation_s,
+        long_press_s=talk.long_press_s,
+    )
 
 
 class Daemon:
@@ -91,32 +100,14 @@ class Daemon:
         )
         self.answers = Answers(self._form, prebuffer_s=config.audio.prebuffer_ms / 1000)
         self.conversation = Conversation(
-            Talk(
-                mode=self._mode,
-                tap_s=talk.tap_ms / 1000,
-                half_duplex=talk.duplex == "half",
-                hang_up_after_s=talk.hang_up_after_s,
-                max_turn_s=talk.max_turn_s,
-                max_conversation_s=talk.max_conversation_s,
-                long_press_s=talk.long_press_s,
-            ),
+            _talk_of(config),
             self.utterances,
             self.answers,
             random=parts.random,
         )
-        self.history = History(talk.remember_for_s)
-        self.tools = Tools(
-            [Tool(**msgspec.structs.asdict(tool)) for tool in config.tools],
-            {
-                END_CONVERSATION.name: self._end_conversation,
-                MUTE_MICROPHONE.name: self._mute_microphone,
-                GET_STATUS.name: lambda _: json.dumps(self.status()),
-            },
-            run=parts.run_command,
-            environ=parts.environ,
-            ask_confirmation=self._ask_permission,
-        )
-        self.brief = Brief(config, self.history, self.tools.functions(), parts.name)
+        self._chronicle = Chronicle(config, parts, self._form)
+        self._functions = Functions(config.tools, parts, self)
+        self.brief = Brief(config, self._chronicle.history, self._functions.offered(), parts.name)
         spend = config.spend
         self.purse = Purse(
             Tariff(spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max),
@@ -125,17 +116,9 @@ class Daemon:
             capped=lambda is_so: self.tell(Event.CAP_REACHED if is_so else Event.CAP_LIFTED),
         )
         self.meter = self.purse.ledger.meter
-        self._keeper = Keeper(
-            parts.keep_in or Path(),
-            transcript=config.keep.transcript and parts.keep_in is not None,
-            audio=config.keep.audio and parts.keep_in is not None,
-            max_mb=config.keep.max_mb,
-            max_days=config.keep.max_days,
-            form=self._form,
-            wall=parts.wall,
+        self.utterances.first_sent = lambda number: self._chronicle.mark(
+            Moment.FIRST_BYTE_SENT, number
         )
-        self._turns = Turns()
-        self.utterances.first_sent = self._first_sent
         self._face = Face(
             parts,
             self.conversation,
@@ -167,7 +150,6 @@ class Daemon:
         self._idle.set()
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._decide: Callable[[bool], None] = lambda _: None  # what a permission is asked for
         self._was_muted = False
         self._button: Button | None = None
         self._request_id = ""
@@ -188,9 +170,9 @@ class Daemon:
             house.start_soon(self._keep_link)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
-            house.start_soon(self.tools.serve)
+            house.start_soon(self._functions.serve)
             house.start_soon(self.purse.run)
-            house.start_soon(self._keeper.run)
+            house.start_soon(self._chronicle.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -198,16 +180,16 @@ class Daemon:
             self._parts.manager.ready()
             task_status.started()
             house.start_soon(self._prepare)
-            self._remember_over_restart()
+            self._chronicle.load()
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
-            self.tools.cancel_all()
+            self._functions.cancel_all()
             if self._button is not None:
                 self._button.close()
             await self._let_go_of_the_link()
-            self._save_history()
+            self._chronicle.save()
             house.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -278,21 +260,12 @@ class Daemon:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
         self._face.show()
         self._face.publish(event.value)
-        self._tell_turn(event, before, now_s)
-        self._moved.set()
-
-    def _tell_turn(self, event: Event, before: Phase, now_s: float) -> None:
-        record = self._turns.handled(
-            event,
-            before,
-            self.conversation.phase,
-            now_s,
-            number=self.utterances.open_number,
-            trouble=self.conversation.trouble,
+        record = self._chronicle.handled(
+            event, before, self.conversation, self.utterances.open_number
         )
         if record is not None:
-            log.info("%s", line(record))
             self._face.publish("turn", **record)
+        self._moved.set()
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:
@@ -300,8 +273,7 @@ class Daemon:
                 self._cut(action, now_s)
             case Action.FINISH:
                 self._speaker.hush()
-                self.history.answer_ended()
-                self._keeper.answer_ended()
+                self._chronicle.answer_ended()
             case Action.PLAY:
                 self.answers.release(now_s)
                 self._speaker.wake()
@@ -328,9 +300,9 @@ class Daemon:
                 if not self.utterances.pass_on() and self._session is not None:
                     self._session.end_turn_again()
             case Action.FORGET:
-                self.history.forget()
+                self._chronicle.history.forget()
             case Action.ALLOW | Action.DENY:
-                self._decide(action is Action.ALLOW)
+                self._functions.decide(allowed=action is Action.ALLOW)
             case Action.DIAL:
                 self._dial()
             case _:
@@ -343,8 +315,7 @@ class Daemon:
             self.answers.cut(now_s, after=self.utterances.newest_ended)
         else:
             self.answers.cut_by_server(now_s)
-        self.history.answer_cut(given - self._speaker.hush())
-        self._keeper.answer_ended()
+        self._chronicle.answer_cut(given - self._speaker.hush())
 
     def _do_to_session(self, action: Action) -> None:
         session = self._session
@@ -363,11 +334,11 @@ class Daemon:
                     session.say(words)
             case Action.ASK_AGAIN:
                 self.answers.expect_words()
-                session.say(Ask(self.history.last_question))
+                session.say(Ask(self._chronicle.history.last_question))
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
         if action is Action.END:
-            self._keep_utterance()
+            self._chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
             self.utterances.discard()
         else:
@@ -406,25 +377,17 @@ class Daemon:
             self._speaker.hush()
             raise
         if heard is not Heard.DISCARDED:
-            self._keeper.answer_sound(sound, self._parts.wall())
+            self._chronicle.answer_sound(sound)
         if heard is Heard.BEGAN:
-            self._turns.mark(Moment.FIRST_ANSWER_BYTE, now_s)
+            self._chronicle.mark(Moment.FIRST_ANSWER_BYTE)
             self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
             self.tell(Event.ANSWER_BEGAN)
         self._speaker.wake()
 
-    def _first_sent(self, number: int) -> None:
-        self._turns.mark(Moment.FIRST_BYTE_SENT, trio.current_time(), number)
-
     def _sound_begins(self) -> None:
-        self._turns.mark(Moment.FIRST_SAMPLE, trio.current_time())
+        self._chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
-
-    def _keep_utterance(self) -> None:
-        sound = self.utterances.open_sound
-        began_s = self._parts.wall() - self._form.seconds_of(len(sound))
-        self._keeper.utterance(self.utterances.open_number, sound, began_s)
 
     # ── the link ─────────────────────────────────────────────────────────────────────────────
 
@@ -469,9 +432,9 @@ class Daemon:
             if why is Trouble.KEY_REFUSED:
                 self._parts.forget_authorization()
             self._session = None
-            self._turns.connected("")
-            self.tools.cancel_all()
-            self._save_history()
+            self._chronicle.turns.connected("")
+            self._functions.cancel_all()
+            self._chronicle.save()
             self._idle.set()
             if why is None or self.conversation.link is Link.CLOSING:
                 self.tell(Event.LINK_DOWN)
@@ -496,16 +459,16 @@ class Daemon:
         match message:
             case SettingsApplied():
                 self._request_id = self._session.request_id if self._session else ""
-                self._turns.connected(self._request_id)
+                self._chronicle.turns.connected(self._request_id)
                 log.info("connected, request %s", self._request_id)
                 self.tell(Event.LINK_UP)
             case TurnSent(number):
-                self._turns.mark(Moment.TURN_END, now_s, number)
+                self._chronicle.mark(Moment.TURN_END, number)
                 self.tell(Event.TURN_SENT)
             case UserText(text):
                 self._user_said(text, now_s)
             case AgentText(text):
-                self._agent_said(text, now_s)
+                self._agent_said(text)
             case AgentStartedSpeaking():
                 self.answers.agent_turns()
             case UserStartedSpeaking():
@@ -516,12 +479,9 @@ class Daemon:
                 self._speaker.wake()
             case FunctionsWanted(calls):
                 self.utterances.take(by_text=False, now_s=now_s)
-                for call in calls:
-                    self.tell(Event.STILL_THINKING)
-                    self.tools.call(call, self._answer_call(self._session))
+                self._functions.call(calls)
             case FunctionsCancelled(ids):
-                self.tools.cancel(ids)
-                self.tell(Event.PERMISSION_OFF)
+                self._functions.cancel(ids)
             case SayRefused(reason):
                 log.info("the agent does not say it: %s", reason[:200])
                 self.tell(Event.SAY_REFUSED)
@@ -537,66 +497,25 @@ class Daemon:
     def _user_said(self, text: str, now_s: float) -> None:
         about = self.utterances.take(by_text=True, now_s=now_s)
         self.answers.user_text(about)
-        self.history.user_said(text, now_s)
-        self._keeper.said(Side.USER, text, self._parts.wall())
-        self._turns.mark(Moment.USER_TEXT, now_s, about)
+        self._chronicle.user_said(text, about)
         self._face.publish("you said", text=text)
         self.tell(Event.USER_TEXT)
 
-    def _agent_said(self, text: str, now_s: float) -> None:
+    def _agent_said(self, text: str) -> None:
         self.answers.agent_turns()
-        if not self.answers.discarding:
-            self.history.agent_said(text, self.answers.received_bytes, now_s)
-        self._keeper.said(Side.AGENT, text, self._parts.wall())
+        is_dead = self.answers.discarding
+        self._chronicle.agent_said(text, self.answers.received_bytes, is_dead=is_dead)
         self._face.publish("agent says", text=text)
-
-    # ── functions ────────────────────────────────────────────────────────────────────────────
-
-    def _answer_call(self, session: Session | None) -> Callable[[FunctionAnswer], None]:
-        """Answers go to the session that asked, while it is the one."""
-
-        def answer(said: FunctionAnswer) -> None:
-            if session is not None and session is self._session:
-                session.say(said)
-                self.tell(Event.STILL_THINKING)
-
-        return answer
-
-    def _ask_permission(self, name: str, decide: Callable[[bool], None]) -> None:
-        self._decide = decide
-        self._face.publish("permission asked", function=name)
-        self.tell(Event.PERMISSION_ASKED)
-
-    def _end_conversation(self, _: object) -> str:
-        self.tell(Event.CONVERSATION_OVER)
-        return "The conversation ends after this answer."
-
-    def _mute_microphone(self, _: object) -> str:
-        self.tell(Event.MUTED)
-        return "The microphone is off."
-
-    # ── over a restart ───────────────────────────────────────────────────────────────────────
-
-    def _remember_over_restart(self) -> None:
-        book = self._parts.history_book
-        saved = book.read() if book is not None else None
-        if saved is not None and book is not None:
-            try:
-                self.history.load(saved, self._parts.wall(), trio.current_time())
-            except ValueError as error:
-                book.set_aside(str(error))
-
-    def _save_history(self) -> None:
-        """A few kilobytes, between two turns: the disk is waited for."""
-        if self._parts.history_book is not None:
-            self.history.answer_ended()
-            self._parts.history_book.write(self.history.save(self._parts.wall()))
 
     # ── the control socket's side ────────────────────────────────────────────────────────────
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Tell `watcher` of every event from now on; what is returned ends it. Never waits."""
         return self._face.subscribe(watcher)
+
+    def publish(self, event: str, **more: object) -> None:
+        """Tell those who watch."""
+        self._face.publish(event, **more)
 
     def status(self) -> dict[str, object]:
         """What is true now."""

@@ -297,11 +297,15 @@ async def test_there_are_never_more_files_than_can_be_remembered(
 
 async def test_an_answer_without_end_is_cut_at_the_limit(folder: Path) -> None:
     it = keeper(folder, max_mb=0.01)
+    it.utterance(1, bytes(4000), NOON - 2)
+    it.utterance(2, bytes(4000), NOON - 1)
+    sizes = []
     for _ in range(30):
         it.answer_sound(SOUND, NOON)
-    it._drain()
-    part = folder / f"{STAMP}-answer-1.wav.part"
-    assert part.stat().st_size <= 10_000 + 44
+        assert await it._write()
+        sizes.append(sum((folder / name).stat().st_size for name in names(folder)))
+    assert max(sizes) <= 10_000 + 44
+    assert names(folder) == [f"{STAMP}-answer-1.wav.part"]
     it.answer_ended()
     await stop(it)
     assert sum((folder / name).stat().st_size for name in names(folder)) <= 10_000
@@ -332,6 +336,29 @@ async def test_the_age_of_a_transcript_is_that_of_its_newest_line(folder: Path) 
     assert len(lines(folder)) == 2
     await stop(keeper(folder, max_days=1, wall_s=NOON + DAY_S + 3601))
     assert names(folder) == []
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+async def test_the_age_of_lines_that_say_none_is_that_of_the_file(
+    folder: Path, is_old: bool
+) -> None:
+    folder.mkdir()
+    (folder / "transcript.jsonl").write_bytes(b"of another program\n")
+    written_s = NOON - 31 * DAY_S * is_old
+    os.utime(folder / "transcript.jsonl", (written_s, written_s))
+    await stop(keeper(folder))
+    assert names(folder) == ([] if is_old else ["transcript.jsonl"])
+
+
+async def test_what_only_has_the_name_of_a_file_of_ours_is_let_be(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "20010101T000000.000+0100-answer-1.wav").mkdir()
+    (folder / "20010101T000000.000+0100-answer-2.wav.part").mkdir()
+    (folder / "20010101T000000.000+0100-answer-3.wav").symlink_to("/dev/null")
+    it = keeper(folder)
+    await stop(it)
+    assert it.is_on
+    assert len(names(folder)) == 3
 
 
 async def test_each_day_has_its_transcript(folder: Path) -> None:

@@ -234,6 +234,13 @@ def test_midnight_gives_a_new_day_to_a_socket_that_is_open() -> None:
     assert it.reaches_cap_in_s(110.0, at("2026-11-21 00:00:50")) == 50.0
 
 
+def test_midnight_gives_no_more_than_a_clock_that_was_set_back_has_left_of_the_day() -> None:
+    it = ledger(day=100)
+    use(it, 30.0, at("2026-11-21 12:00"))
+    it.opened(0.0)
+    assert it.reaches_cap_in_s(0.0, at("2026-11-20 23:59")) == 60.0 + 70.0
+
+
 def test_a_cap_that_no_day_is_long_enough_for_is_never_reached() -> None:
     it = ledger(day=2 * DAY_S)
     it.opened(0.0)
@@ -325,6 +332,14 @@ def test_a_clock_that_has_not_been_set_opens_no_cap_and_has_a_day_of_its_own() -
     assert spent(it, unset_s) == (120.0, 120.0)
 
 
+def test_before_a_clock_is_set_the_newest_month_counts_whole() -> None:
+    it = ledger(month=100)
+    use(it, 80.0, NOON - 5 * DAY_S)
+    use(it, 20.0, NOON)
+    assert spent(it, at("1970-01-01 02:00")) == (20.0, 100.0)
+    assert not it.may_open(at("1970-01-01 02:00"))
+
+
 def test_a_box_whose_clock_was_never_set_has_caps_too() -> None:
     it = ledger(day=100)
     unset_s = at("1970-01-01 02:00")
@@ -377,6 +392,16 @@ def test_the_book_has_bounds_and_no_month_is_too_long_for_it() -> None:
         if day % 12 == 0:  # and a clock that is out now and then
             use(it, 1.0, NOON - (day + 100) * DAY_S)
     assert len(days(it)) == spend.DAYS_MAX
+
+
+def test_the_book_forgets_the_day_that_was_booked_longest_ago() -> None:
+    it = ledger()
+    use(it, 1.0, NOON)
+    for day in range(100, 220):  # a clock that is far out
+        use(it, 1.0, NOON + day * DAY_S)
+        if day % 50 == 0:
+            use(it, 1.0, NOON)
+    assert spent(it, NOON) == (4.0, 4.0)
 
 
 # ── over a restart ───────────────────────────────────────────────────────────────────────────────

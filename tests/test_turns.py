@@ -277,7 +277,11 @@ def test_a_turn_has_the_session_that_served_it() -> None:
     it.turns.connected("")
     it.on(Event.PRESSED, L)
     it.on(Event.RELEASED, A)
-    assert [one["request_id"] for one in it.told] == ["r-2", None]
+    it.turns.connected("r-3")
+    it.on(Event.PRESSED, L)
+    it.turns.connected("")
+    it.on(Event.WAIT_OVER, X, Trouble.NO_CONNECTION)
+    assert [one["request_id"] for one in it.told] == ["r-2", None, "r-3"]
 
 
 # ── tap ──────────────────────────────────────────────────────────────────────────────────────────
@@ -342,6 +346,8 @@ def test_who_speaks_into_an_answer_ends_it_and_begins_a_turn() -> None:
     assert it.outcomes() == ["superseded", "interrupted"]
     assert [one["turn"] for one in it.told] == [1, 2]
     assert it.told[1]["last_sample_s"] == it.now_s
+    it.on(Event.LINK_LOST, X, Trouble.LINK_LOST)
+    assert it.told[2] == record(turn=3, outcome="link-lost")
 
 
 def test_who_speaks_into_an_answer_in_hold_ends_it_and_begins_none() -> None:

@@ -355,7 +355,8 @@ class _Shelf:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             os.fchmod(descriptor, MODE)
-            size = os.fstat(descriptor).st_size
+            was = os.fstat(descriptor)  # before we touch it
+            size = was.st_size
             whole = _last_end(descriptor, size)
             tail = os.pread(descriptor, LINES_BYTES, whole)
             if tail and _time_of(tail) is not None:
@@ -365,7 +366,7 @@ class _Shelf:
             begins = _last_end(descriptor, whole - 1) if whole else 0
             newest_s = _time_of(os.pread(descriptor, whole - begins, begins))
             if newest_s is None:
-                newest_s = os.fstat(descriptor).st_mtime
+                newest_s = was.st_mtime
         finally:
             os.close(descriptor)
         self._lines_bytes, self._newest_line_s = whole, newest_s

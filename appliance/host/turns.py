@@ -145,7 +145,7 @@ class Turns:
             self.mark(Moment.LAST_SAMPLE, now_s)
         begins_to_listen = after is Phase.LISTENING and before is not Phase.LISTENING
         was_busy = before in (Phase.THINKING, Phase.SPEAKING)
-        stops = was_busy and event in (Event.PRESSED, Event.USER_SPOKE)
+        stops = event in (Event.PRESSED, Event.USER_SPOKE)
         begins = after is Phase.LISTENING and (
             (event is Event.PRESSED and begins_to_listen)
             or (event is Event.USER_SPOKE and (was_busy or self._turn is None))

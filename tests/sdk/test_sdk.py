@@ -30,6 +30,16 @@ ANNOUNCED = "One moment, please: this is long enough to be still going on when t
 Told = list[dict[str, Any]]
 
 
+@pytest.fixture(scope="session")
+def old_python() -> Path:
+    return python_with("early_access.txt")
+
+
+@pytest.fixture(scope="session")
+def new_python() -> Path:
+    return python_with("v1.txt")
+
+
 @pytest.fixture(params=["ws", "wss"])
 def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -78,10 +88,11 @@ def was_answered_with_what_was_said(connection: Connection, told: Told) -> bool:
     return bool(of("AgentAudioDone", told)[1]["sound"] == said)
 
 
-async def test_the_sdk_of_that_time_converses_in_early_access(scheme: str, tmp_path: Path) -> None:
-    python = python_with("early_access.txt")
+async def test_the_sdk_of_that_time_converses_in_early_access(
+    old_python: Path, scheme: str, tmp_path: Path
+) -> None:
     connection, told = await converse(
-        "early_access_client.py", python, scheme, EARLY_PATH, tmp_path
+        "early_access_client.py", old_python, scheme, EARLY_PATH, tmp_path
     )
     assert kinds(told)[:2] in (["Welcome", "Open"], ["Open", "Welcome"])
     assert of("InjectionRefused", told) == [{"kind": "InjectionRefused"}]
@@ -113,9 +124,10 @@ async def test_the_sdk_of_that_time_converses_in_early_access(scheme: str, tmp_p
     ]
 
 
-async def test_the_newest_sdk_converses_in_v1(scheme: str, tmp_path: Path) -> None:
-    python = python_with("v1.txt")
-    connection, told = await converse("v1_client.py", python, scheme, "", tmp_path)
+async def test_the_newest_sdk_converses_in_v1(
+    new_python: Path, scheme: str, tmp_path: Path
+) -> None:
+    connection, told = await converse("v1_client.py", new_python, scheme, "", tmp_path)
     assert "the agent is speaking" in of("InjectionRefused", told)[0]["message"]
     assert [kind for kind in kinds(told) if kind not in ("History", "InjectionRefused")] == [
         *("Welcome", "ConversationText", "SettingsApplied"),
@@ -152,12 +164,15 @@ async def test_the_newest_sdk_converses_in_v1(scheme: str, tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("requirements", ["early_access.txt", "v1.txt"])
-def test_the_environment_is_of_the_version_that_was_asked_for(requirements: str) -> None:
+def test_the_environments_are_of_the_versions_that_were_asked_for(
+    old_python: Path, new_python: Path
+) -> None:
     words = "import importlib.metadata as m; print(m.version('deepgram-sdk'))"
-    python = python_with(requirements)
-    told = subprocess.run([python, "-I", "-c", words], capture_output=True, text=True, check=True)
-    assert f"deepgram-sdk=={told.stdout.strip()} " in (HERE / requirements).read_text()
+    for python, requirements in ((old_python, "early_access.txt"), (new_python, "v1.txt")):
+        told = subprocess.run(
+            [python, "-I", "-c", words], capture_output=True, text=True, check=True
+        )
+        assert f"deepgram-sdk=={told.stdout.strip()} " in (HERE / requirements).read_text()
 
 
 @pytest.mark.parametrize("requirements", ["early_access.txt", "v1.txt"])
