@@ -52,7 +52,6 @@ from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
 from appliance.functions import Functions
 from appliance.host import control
-from appliance.host.spend import Tariff
 from appliance.host.turns import Moment
 from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
@@ -108,9 +107,8 @@ class Daemon:
         self._chronicle = Chronicle(config, parts, self._form)
         self._functions = Functions(config.tools, parts, self)
         self.brief = Brief(config, self._chronicle.history, self._functions.offered(), parts.name)
-        spend = config.spend
         self.purse = Purse(
-            Tariff(spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max),
+            config.spend,
             parts.spend_book,
             wall=parts.wall,
             capped=lambda is_so: self.tell(Event.CAP_REACHED if is_so else Event.CAP_LIFTED),
@@ -119,14 +117,7 @@ class Daemon:
         self.utterances.first_sent = lambda number: self._chronicle.mark(
             Moment.FIRST_BYTE_SENT, number
         )
-        self._face = Face(
-            parts,
-            self.conversation,
-            utterances=self.utterances,
-            answers=self.answers,
-            meter=self.meter,
-            form=self._form,
-        )
+        self._face = Face(parts, self)
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
@@ -519,7 +510,7 @@ class Daemon:
 
     def status(self) -> dict[str, object]:
         """What is true now."""
-        return self._face.status(self._request_id, self.brief)
+        return self._face.status(self._request_id)
 
     @property
     def session(self) -> Session | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from appliance.config import Spend
 from appliance.host.spend import Ledger, Tariff
 
 WRITE_EACH_S = 60.0
@@ -33,7 +34,7 @@ class Purse:
     """Watches the ledger. `run` lives as long as the box; the other calls never wait.
 
     Args:
-        tariff: the owner's figures.
+        figures: the owner's.
         book: where it is kept; None: nowhere.
         wall: seconds since 1970.
         capped: told True when a cap is reached, False when it is lifted.
@@ -41,7 +42,7 @@ class Purse:
 
     def __init__(
         self,
-        tariff: Tariff,
+        figures: Spend,
         book: Book | None,
         *,
         wall: Callable[[], float],
@@ -52,7 +53,9 @@ class Purse:
         self._capped = capped
         self._is_capped = False
         self._changed = trio.Event()
-        self.ledger = self._opened(tariff)
+        self.ledger = self._opened(
+            Tariff(figures.usd_per_hour, figures.usd_per_day_max, figures.usd_per_month_max)
+        )
 
     def _opened(self, tariff: Tariff) -> Ledger:
         content = self._book.read() if self._book is not None else None

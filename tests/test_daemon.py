@@ -466,7 +466,7 @@ async def test_words_whose_answer_was_lost_are_asked_again_in_words(
         await trio.sleep(1.0)
         await box.connection.cut()
         await box.until(Phase.SPEAKING)
-        first, second = box.agent.connections
+        _, second = box.agent.connections
         asked = [it for it in second.messages if it["type"] == "InjectUserMessage"]
         assert [it["content"] for it in asked] == ["you spoke for 2.0 s"]
         assert second.settings is not None

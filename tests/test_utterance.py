@@ -159,10 +159,9 @@ def test_words_whose_answer_was_lost_can_be_asked_again_by_their_sound() -> None
     held(words, sound(5))
     drain(words)
     words.take(by_text=True, now_s=0.0)
-    assert words.unanswered
-    assert not words.pending
+    assert (words.unanswered, words.pending) == (True, False)
     words.ask_again()
-    assert words.pending
+    assert (words.unanswered, words.pending) == (False, True)
     assert sent(drain(words)) == sound(5)
 
 
