@@ -2,7 +2,7 @@
 
 Three books with different readers. The *history* is told to the agent's next session; what the
 owner keeps are transcripts and recordings, off by default; a *turn's record* has times and no
-words. Nothing here waits but `load`, `save` and `run`.
+words. Nothing here waits but `load` and `run`.
 """
 
 import logging
@@ -18,6 +18,8 @@ from appliance.host.keep import Keeper
 from appliance.host.turns import Moment, Record, Turns, line
 from appliance.parts import Parts
 from appliance.sound.pcm import Format
+
+LAST_WRITE_LIMIT_S = 0.3
 
 log = logging.getLogger("appliance")
 
@@ -36,6 +38,7 @@ class Chronicle:
         self.turns = Turns()
         self._parts = parts
         self._form = form
+        self._to_save = trio.Event()
         keeps = parts.keep_in is not None
         self._keeper = Keeper(
             parts.keep_in or Path(),
@@ -48,8 +51,17 @@ class Chronicle:
         )
 
     async def run(self) -> None:
-        """Write what is kept, until cancelled."""
-        await self._keeper.run()
+        """Write what is kept, until cancelled; then the history, if the disk is quick."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.run)
+            try:
+                while True:
+                    await self._to_save.wait()
+                    self._to_save = trio.Event()
+                    await self._save()
+            finally:
+                with trio.move_on_after(LAST_WRITE_LIMIT_S, shield=True):
+                    await self._save()
 
     # ── what is said ─────────────────────────────────────────────────────────────────────────
 
@@ -118,7 +130,12 @@ class Chronicle:
                 book.set_aside(str(error))
 
     def save(self) -> None:
-        """A few kilobytes, between two turns, if the owner wants that. Waits for the disk."""
-        if self._parts.history_book is not None:
-            self.history.answer_ended()
-            self._parts.history_book.write(self.history.save(self._parts.wall()))
+        """The history is worth saving: a session has ended. Does not wait."""
+        self._to_save.set()
+
+    async def _save(self) -> None:
+        """A few kilobytes, if the owner wants that, in a thread: a card may take its time."""
+        book = self._parts.history_book
+        if book is not None:
+            content = self.history.save(self._parts.wall())
+            await trio.to_thread.run_sync(book.write, content, abandon_on_cancel=True)

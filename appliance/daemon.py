@@ -180,7 +180,6 @@ class Daemon:
             if self._button is not None:
                 self._button.close()
             await self._let_go_of_the_link()
-            self._chronicle.save()
             house.cancel_scope.cancel()
 
     def stop(self) -> None:

@@ -128,9 +128,13 @@ class Network:
         await trio.sleep(self.delay_s)
         if self.fails is not None:
             raise self.fails
+        return _Counted(await self.reach(), self)
+
+    async def reach(self) -> trio.abc.Stream:
+        """A stream with the agent at its other end."""
         ours, theirs = memory_stream_pair()
         self._nursery.start_soon(self._agent.serve_stream, theirs)
-        return _Counted(ours, self)
+        return ours
 
 
 class _Counted(trio.abc.Stream):
@@ -159,7 +163,9 @@ class _Counted(trio.abc.Stream):
 
 
 @asynccontextmanager
-async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIterator[Box]:
+async def a_box(
+    settings: str = "", manners: Manners | None = None, between: type[Network] = Network
+) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
     room = Room(RATE_HZ)
@@ -175,7 +181,7 @@ async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIter
         return "Token test"
 
     async with trio.open_nursery() as nursery:
-        network = Network(agent, nursery)
+        network = between(agent, nursery)
         daemon = Daemon(
             Parts(
                 config=config.parse(settings, "test"),

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.sound.companding import compress
 from appliance.standin import early
 from appliance.standin.agent import EARLY_PATH, Call, ForceEndTurn, Manners, StandinAgent
+from appliance.standin.converse import Converse
+from appliance.standin.terms import Fault
+from appliance.standin.tongue import Tongue
 from tests.agent_client import RATE_HZ, connected, hush, talking, voice
 
 PAUSE = hush(0.5)  # ends a turn
@@ -457,3 +462,29 @@ def test_the_shapes_can_be_read_without_a_connection() -> None:
     read = early.read(json.dumps(settings()))
     assert isinstance(read, early.SettingsConfiguration)
     early.check(read)
+
+
+TYPES = sorted(
+    {"Settings", "SettingsConfiguration", "UpdateSpeak", "FunctionCallResponse", "KeepAlive", "X"}
+)
+FIELDS = st.sampled_from(
+    ["audio", "agent", "input", "output", "encoding", "sample_rate", "think", "speak", "context"]
+    + ["provider", "type", "model", "messages", "functions", "url", "id", "name", "content"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(TYPES), st.dictionaries(FIELDS, JSON, max_size=5), st.booleans())
+def test_nothing_that_a_client_says_is_more_than_a_fault(
+    kind: str, fields: dict[str, Any], is_early: bool
+) -> None:
+    tongue: Tongue = early.EarlyAccess() if is_early else Converse(stored_agents=False)
+    for frame in (json.dumps({**fields, "type": kind}), json.dumps(settings())):
+        try:
+            tongue.read(frame)
+        except Fault as fault:
+            assert tongue.error(fault)["type"] == "Error"

@@ -16,8 +16,10 @@ from appliance.errors import AgentMisspoke, Trouble
 
 SAID_MAX = 80  # characters of a faulty frame that are worth telling
 
-_WORDS = re.compile(
-    r'("(?:content|arguments|response|thought|message|input|output)"\s*:\s*")(?:[^"\\]|\\.)*'
+_WORDS = re.compile(  # up to the end of a string, or of all where they are in a table or a list
+    r'("(?:content|arguments|response|thought|message|input|output)"\s*:\s*)'
+    r'(?:"(?:[^"\\]|\\.)*|[\[{].*)',
+    re.DOTALL,
 )
 _T = TypeVar("_T")
 Reader = Callable[[str], FromAgent]
@@ -90,6 +92,6 @@ def read(frame: str, readers: dict[str, Reader]) -> FromAgent:
         name = _decode_named(frame).type
         reader = readers.get(name)
         return Unhandled(name) if reader is None else reader(frame)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        said = _WORDS.sub(r"\1…", frame[: 10 * SAID_MAX])[:SAID_MAX]  # words stay out of journals
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
+        said = _WORDS.sub(r'\1"…', frame[: 10 * SAID_MAX])[:SAID_MAX]  # words stay out of journals
         raise AgentMisspoke(Trouble.GARBAGE, f"the agent sent {said!r}: {error}") from error

@@ -20,6 +20,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import trio
 
+from appliance.agent.dialect import SAID_MAX
+from appliance.agent.upgrade import HTTP
 from appliance.errors import AgentUnreachable, Trouble
 
 # A dead peer: probes after 5 s of quiet, two of them 2 s apart, and 5 s for what was sent.
@@ -127,12 +129,18 @@ class Dialer:
         proxy = self._proxy
         if proxy is None:
             return await _open(self.address.host, self.address.port)
-        tcp = await _open(proxy.hostname or "", proxy.port or PROXY_PORT)
         try:
-            await _ask_proxy(tcp, self.address, proxy)
-        except (OSError, trio.BrokenResourceError) as error:
+            tcp = await _open(proxy.hostname or "", proxy.port or PROXY_PORT)
+        except AgentUnreachable as error:
+            raise AgentUnreachable(error.trouble, f"the proxy: {error}") from error
+        try:
+            with trio.fail_after(REACH_LIMIT_S):
+                await _ask_proxy(tcp, self.address, proxy)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             await trio.aclose_forcefully(tcp)
-            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy broke off: {error}") from error
+            is_silent = isinstance(error, trio.TooSlowError)
+            words = "gives no answer" if is_silent else f"broke off: {error}"
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy {words}") from error
         except (AgentUnreachable, trio.Cancelled):
             await trio.aclose_forcefully(tcp)
             raise
@@ -166,12 +174,16 @@ async def _ask_proxy(tcp: trio.SocketStream, address: Address, proxy: SplitResul
     head = bytearray()
     while b"\r\n\r\n" not in head:
         data = await tcp.receive_some(1)  # not a byte of the tunnel
-        if not data or len(head) > PROXY_HEAD_MAX:
-            raise AgentUnreachable(Trouble.UNREACHABLE, "the proxy gave no answer")
         head += data
-    status = head.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        said = head.split(b"\r\n", 1)[0][:80].decode("ascii", "replace")
+        has_line = b"\n" in head or len(head) >= SAID_MAX
+        if (has_line and not head.startswith(HTTP)) or len(head) > PROXY_HEAD_MAX:
+            said = head[:SAID_MAX].decode("ascii", "replace")
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy speaks no HTTP: {said!r}")
+        if not data:
+            raise AgentUnreachable(Trouble.UNREACHABLE, "the proxy closed before it answered")
+    line = bytes(head.split(b"\r\n", 1)[0])
+    if not line.partition(b" ")[2].startswith(b"2"):  # any 2xx opens the tunnel
+        said = line[:SAID_MAX].decode("ascii", "replace")
         raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy refuses: {said!r}")
 
 

@@ -134,6 +134,7 @@ class History:
 
     def save(self, wall_s: float) -> bytes:
         """As a file, with the time of the wall clock."""
+        self.answer_ended()
         turns = [_Turn(one.who, one.text) for one in self._turns]
         return msgspec.json.encode(_File(VERSION, wall_s, turns))
 

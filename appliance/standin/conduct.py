@@ -138,10 +138,8 @@ class Session:
         self._chance = chance
         self._count_turn = count_turn
         self._tell = tell
-        self._terms: Terms | None = None  # from the settings on, as these two
-        self._scripts: Scripts | None = None
-        self._mind = Mind()
-        self._pause_s = 0.0
+        self._terms: Terms | None = None  # from the settings on, as they are now
+        self._scripts: Scripts | None = None  # from the settings on
         self._ears: Ears | None = None  # from SettingsApplied on
         self._voice = Voice()
         self._calls: tuple[Calls, str, bytes] | None = None  # then the answer: its words, its sound
@@ -274,25 +272,21 @@ class Session:
         self._connection.settings = self._connection.messages[-1]
         self._connection.remembered = terms.remembered
         self._terms = terms
-        self._mind = terms.mind
-        self._pause_s = terms.pause_s
         self._scripts = Scripts(terms, self._tongue, self._manners, self._chance, trio.current_time)
 
         def listen() -> None:
             memory = f", and remembers {terms.remembered}" if terms.remembered else ""
             self._tell(f"has its settings applied{memory}")
-            self._ears = Ears(terms.heard.rate_hz, self._pause_s)
+            now = self._terms or terms  # they may have been changed meanwhile
+            self._ears = Ears(now.heard.rate_hz, now.pause_s)
 
         self._voice.say(self._scripts.opening(listen))
 
     def _take_change(self, change: Change) -> None:
-        self._mind = change.mind or self._mind
-        if change.more_prompt:
-            self._mind = self._mind.with_more(change.more_prompt)
-        if change.pause_s is not None:
-            self._pause_s = change.pause_s
-            if self._ears is not None:
-                self._ears.pause_s = change.pause_s
+        assert self._terms is not None, "the tongue keeps the order"
+        self._terms = self._terms.changed(change)
+        if self._ears is not None:
+            self._ears.pause_s = self._terms.pause_s
         self._voice.note(change.answer)
 
     def _take_end(self) -> None:
@@ -345,6 +339,7 @@ class Session:
 
     def _answer(self, heard: str, reply: str, sound: bytes, *, written: str = "") -> None:
         """Say what was heard, and answer when it has been thought of; what was said before ends."""
+        assert self._terms is not None
         assert self._scripts is not None
         number = self._count_turn()
         now_s = trio.current_time()
@@ -361,7 +356,7 @@ class Session:
         self._tell(f"has ended turn {number}: {heard}")
         answer_s = text_s + self._manners.think_s
         try:
-            wanted = calls.planned(self._manners, self._mind, number, written)
+            wanted = calls.planned(self._manners, self._terms.mind, number, written)
         except Fault as fault:
             self._voice.say(self._failing(fault, answer_s))
         else:
@@ -377,8 +372,9 @@ class Session:
     # Functions.
 
     def _call(self, wanted: list[Call], at_s: float, reply: str, sound: bytes) -> None:
+        assert self._terms is not None
         assert self._scripts is not None
-        called = [self._new_call(call) for call in wanted]
+        called = [self._new_call(call, self._terms.mind) for call in wanted]
 
         def begin() -> None:
             self._tell(f"is to call {', '.join(call.name for call in called)}")
@@ -386,8 +382,8 @@ class Session:
 
         self._voice.say(self._scripts.calling(called, at_s, begun=begin, ended=self._go_on))
 
-    def _new_call(self, call: Call) -> Called:
-        function = self._mind.function(call.name)
+    def _new_call(self, call: Call, mind: Mind) -> Called:
+        function = mind.function(call.name)
         return Called(
             id=f"fc_{self._new_id()}",
             name=call.name,

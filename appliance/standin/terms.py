@@ -71,6 +71,16 @@ class Mind:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Something is otherwise from now on, or the answer says why not."""
+
+    answer: Message
+    more_prompt: str = ""
+    mind: Mind | None = None
+    pause_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """The settings, as far as they matter here."""
 
@@ -81,6 +91,13 @@ class Terms:
     greeting: str = ""
     mind: Mind = Mind()
     remembered: int = 0  # statements of an earlier session
+
+    def changed(self, by: Change) -> "Terms":
+        """The same, but for what `by` changes."""
+        mind = by.mind or self.mind
+        if by.more_prompt:
+            mind = mind.with_more(by.more_prompt)
+        return replace(self, mind=mind, pause_s=by.pause_s or self.pause_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +132,6 @@ class Result:
 
     id: str
     content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something is otherwise from now on, or the answer says why not."""
-
-    answer: Message
-    more_prompt: str = ""
-    mind: Mind | None = None
-    pause_s: float | None = None
 
 
 Said = Terms | StillThere | TurnEnded | Written | Injected | Result | Change
