@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def _parts(
     key = None if agent.key_command else config.key(agent.url, environ)
     credential = Credential(key, agent.key_command, environ=environ)
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
-    state = _state_folder(environ)
+    state = _state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
@@ -168,7 +169,17 @@ def _parts(
 
 
 def _state_folder(environ: Mapping[str, str]) -> Path:
-    """systemd's, else the usual one of the system or of this user."""
+    """systemd's, else the usual one of the system or of this user; made if it is missing.
+
+    Where it cannot be made the box works on, and forgets at each start.
+    """
+    folder = _state_name(environ)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _state_name(environ: Mapping[str, str]) -> Path:
     given = environ.get("STATE_DIRECTORY")
     if given:
         return Path(given.split(":")[0])

@@ -24,7 +24,9 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
+from appliance.agent import early_access, v1
 from appliance.agent import session as session_room
+from appliance.agent.dialect import Dialect
 from appliance.agent.dialer import Address, Dialer
 from appliance.agent.messages import (
     AgentAudioDone,
@@ -122,7 +124,13 @@ class Call:
         settings: Settings = HOLD,
         uplink: Words | Utterances | None = None,
         authorization: str | None = f"Token {KEY}",
+        authorize: Callable[[], Awaitable[str | None]] | None = None,
+        dialect: Dialect = v1,
     ) -> None:
+        async def at_once() -> str | None:
+            await trio.lowlevel.checkpoint()
+            return authorization
+
         self.words = uplink if isinstance(uplink, Words) else Words()
         self.heard: list[bytes] = []
         self.told: list[FromAgent | TurnSent] = []
@@ -134,10 +142,11 @@ class Call:
         self._news = trio.Event()
         self.session = Session(
             settings=settings,
+            dialect=dialect,
             uplink=uplink or self.words,
             connect=connect,
             address=Address.of(url),
-            authorization=authorization,
+            authorize=authorize or at_once,
             message_s=0.04,
             hear=lambda piece: self.hear(piece),  # noqa: PLW0108  # a test may put in its own
             tell=self._tell,

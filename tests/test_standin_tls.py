@@ -108,9 +108,10 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DeviceError, match=r"nowhere/ca\.pem: No such file"):
         certificate.make(tmp_path / "nowhere" / "ca.pem")
     broken = tmp_path / "openssl"
-    broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
+    broken.write_text('#!/bin/sh\necho "it is broken$DEEPGRAM_API_KEY" >&2\nexit 1\n')
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "secret")  # of which no child hears
     with pytest.raises(DeviceError, match=r"makes no certificate: it is broken$"):
         certificate.make(tmp_path / "ca.pem")
     broken.unlink()

@@ -340,7 +340,9 @@ def _latencies(report: dict[str, Any]) -> FromAgent:
         {
             name: float(value)
             for name, value in report.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
+            if name.endswith("_latency")
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
         }
     )
 

@@ -2,7 +2,8 @@
 
 The product ships no private key, and a client never has to be told not to look: an authority is
 made, signs one certificate for this machine's loopback, and its key is thrown away. Who trusts the
-authority trusts that certificate and nothing else. The key of the certificate is in memory only.
+authority trusts that certificate and nothing else. The key of the certificate lies for some
+milliseconds in a folder that only we may read, and from then on in memory only.
 
 Python's library makes no certificates; the `openssl` program does, and is on every Debian that has
 `ca-certificates`.
@@ -73,7 +74,13 @@ def _make(place: Path, name: str, *signed_by: str) -> None:
     command = (openssl, "req", "-x509", "-batch", *words, *subject, *KEY, *files, *signed_by)
     try:
         made = subprocess.run(  # noqa: S603  # the words are ours
-            command, cwd=place, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            command,
+            cwd=place,
+            env={},  # ours may hold an API key, which no child is given
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeviceError(f"{openssl} makes no certificate: {error}") from error
