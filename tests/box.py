@@ -14,9 +14,11 @@ import trio
 from trio.testing import memory_stream_pair
 
 from appliance import config
+from appliance.agent.tools import Run
 from appliance.conversation import Phase
 from appliance.daemon import Daemon
 from appliance.errors import AgentError
+from appliance.host import command
 from appliance.panel.looks import Look
 from appliance.parts import Parts
 from appliance.standin.agent import Connection, Manners, StandinAgent
@@ -164,7 +166,10 @@ class _Counted(trio.abc.Stream):
 
 @asynccontextmanager
 async def a_box(
-    settings: str = "", manners: Manners | None = None, between: type[Network] = Network
+    settings: str = "",
+    manners: Manners | None = None,
+    between: type[Network] = Network,
+    run_command: Run = command.run,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
@@ -194,6 +199,7 @@ async def a_box(
                 random=random.Random(1).random,
                 manager=manager,
                 name="test",
+                run_command=run_command,
             )
         )
         gone = trio.Event()

@@ -200,7 +200,7 @@ async def a_conversation_in_trouble(seed: int, settings: str = "") -> None:
             await trio.sleep(dice.choice([0.0, 1.0, 25.0]))
         try:
             check(box, said, given_up)
-        except AssertionError:
+        except (AssertionError, KeyError):
             print(f"seed {seed}", manners, [len(s) for s in said.values()])
             for event in box.events:
                 print(f"{event['t']:8.3f} {event['event']:25} {event['phase']:10} {event['link']:8} {event.get('trouble')} {event.get('text','')} {event.get('outcome','')}")

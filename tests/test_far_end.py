@@ -1,5 +1,6 @@
 """The far end in a whole box: what is remembered, said in words, spent; and the other dialect."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from trio.testing import MockClock
 from appliance import conversation
 from appliance.conversation import Phase
 from appliance.errors import Trouble
+from appliance.host.command import Output
 from appliance.host.remote import CommandError
 from appliance.standin.agent import Manners
+from appliance.standin.manners import Call
 from tests.box import Box, a_box, tone
 
 EARLY = '[agent]\nurl = "ws://127.0.0.1:9/agent"\n'
@@ -179,6 +182,117 @@ async def test_each_turn_leaves_one_record_without_words(autojump_clock: MockClo
             assert times == sorted(times)
             assert record["request_id"] == box.daemon.status()["request_id"]
             assert "text" not in record
+
+
+# ── functions ────────────────────────────────────────────────────────────────────────────────────
+
+LIGHTS = """
+[[tools]]
+name = "lights"
+description = "Switch the lights."
+command = ["/bin/lights"]
+confirm = "{confirm}"
+[tools.parameters]
+type = "object"
+required = ["on"]
+properties = {{ on = {{ type = "boolean" }} }}
+"""
+
+
+class Runner:
+    """Commands that take three seconds, and what they were given."""
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    async def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        output_max: int,
+        environ: Mapping[str, str],
+    ) -> Output:
+        self.given.append(stdin)
+        await trio.sleep(3.0)
+        return Output(0, b"the lights are on", b"", truncated=False, timed_out=False)
+
+
+def answers_of(box: Box) -> list[str]:
+    return [
+        str(it.get("content", it.get("output")))
+        for it in box.connection.messages
+        if it["type"] == "FunctionCallResponse"
+    ]
+
+
+@pytest.mark.parametrize("early", ["", EARLY])
+async def test_the_agent_calls_a_command_and_then_answers(
+    early: str, autojump_clock: MockClock
+) -> None:
+    runner = Runner()
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    settings = early + LIGHTS.format(confirm="")
+    async with a_box(settings, manners, run_command=runner) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        assert runner.given == [b'{"on":true}']
+        assert answers_of(box) == ["the lights are on"]
+
+
+@pytest.mark.parametrize("arguments", ["{}", "nonsense", '{"on": "yes"}'])
+async def test_wrong_arguments_are_answered_in_words_and_the_turn_goes_on(
+    arguments: str, autojump_clock: MockClock
+) -> None:
+    runner = Runner()
+    manners = Manners(calls=(Call(1, "lights", arguments),))
+    async with a_box(LIGHTS.format(confirm=""), manners, run_command=runner) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        assert runner.given == []
+        assert len(answers_of(box)) == 1
+
+
+@pytest.mark.parametrize("presses", [True, False])
+async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: MockClock) -> None:
+    runner = Runner()
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    async with a_box(LIGHTS.format(confirm="button"), manners, run_command=runner) as box:
+        await box.say(tone(1.0))
+        await trio.sleep(1.0)
+        assert box.look.name == "quick double blink"
+        if presses:
+            box.button.press()
+            box.button.release()
+        await box.until(Phase.SPEAKING)
+        assert len(runner.given) == presses
+        assert ("did not allow" in answers_of(box)[0]) is not presses
+        assert box.look.name == "quick flutter"
+
+
+async def test_the_agent_can_end_the_conversation_and_mute(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(1, "end_conversation"), Call(2, "mute_microphone")))
+    async with a_box(manners=manners) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        await box.until(Phase.ASLEEP)
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        assert box.daemon.conversation.muted
+
+
+async def test_a_function_that_had_begun_is_not_repeated(autojump_clock: MockClock) -> None:
+    runner = Runner()
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    async with a_box(LIGHTS.format(confirm=""), manners, run_command=runner) as box:
+        await box.say(tone(1.0))
+        await trio.sleep(2.0)
+        await box.connection.cut()
+        await trio.sleep(20.0)
+        assert len(runner.given) == 1
+        assert len(box.agent.connections) == 1
+        assert box.daemon.conversation.trouble is Trouble.LINK_LOST
 
 
 # ── open ─────────────────────────────────────────────────────────────────────────────────────────
