@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     agent = command("agent", "run the stand-in agent alone, on loopback", _agent)
     agent.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
     agent.add_argument("--port", type=_port, default=8765, help="0 finds one (%(default)s)")
+    agent.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it",
+    )
+    agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
@@ -252,9 +259,12 @@ def _event_line(event: dict[str, object]) -> str:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
+    import functools
+
     import trio
 
-    from appliance.standin.agent import Connection, StandinAgent
+    from appliance.standin import certificate
+    from appliance.standin.agent import EARLY_PATH, PATH, Connection, StandinAgent
 
     def tell(connection: Connection, words: str) -> None:
         if arguments.json:
@@ -264,14 +274,18 @@ def _agent(arguments: argparse.Namespace) -> int:
 
     async def listen() -> None:
         agent = StandinAgent(tell=tell)
+        file = arguments.ca_file
+        tls = None if file is None else certificate.make(file)
+        serve = functools.partial(agent.listen, arguments.host, arguments.port, tls=tls)
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(agent.listen, arguments.host, arguments.port)
+            port = await nursery.start(serve)
             host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-            url = f"ws://{host}:{port}/v1/agent/converse"
-            if arguments.json:
-                _print_json({"event": "listening", "url": url})
-            else:
-                print(f'listening: [agent] url = "{url}"', flush=True)
+            for path in (PATH, EARLY_PATH):
+                url = f"{'ws' if tls is None else 'wss'}://{host}:{port}{path}"
+                if arguments.json:
+                    _print_json({"event": "listening", "url": url})
+                else:
+                    print(f'listening: [agent] url = "{url}"', flush=True)
 
     try:
         trio.run(listen)
