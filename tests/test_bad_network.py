@@ -207,3 +207,341 @@ async def a_conversation_in_trouble(seed: int, settings: str = "") -> None:
             for c in box.agent.connections:
                 print(c.number, c.opened_s, c.closed_s, c.close_code, len(c.heard), [m['type'] for m in c.messages], [s for s in c.sent if s[1]!='sound'])
             raise
+
+
+# ── words of which a part was taken ──────────────────────────────────────────────────────────────
+
+
+async def test_a_question_asked_in_an_outage_is_answered_after_it_once(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(2.0, 1)
+    async with a_bad_box() as box:
+        air_of(box).stall()
+        await box.say(said)
+        await trio.sleep(12.0)
+        air_of(box).go_on()
+        await box.until(Phase.SPEAKING, limit_s=15.0)
+        await until_settled(box)
+        check(box, {words(2.0): said}, set())
+        assert outcomes(box) == ["answered"]
+
+
+async def test_two_questions_asked_in_an_outage_are_answered_in_order(
+    autojump_clock: MockClock,
+) -> None:
+    first, second = speech(1.0, 1), speech(1.5, 2)
+    async with a_bad_box() as box:
+        box.network.fails = AgentUnreachable(Trouble.NO_NETWORK, "test")
+        await box.say(first)
+        await trio.sleep(3.0)
+        await box.say(second)
+        await trio.sleep(3.0)
+        box.network.fails = None
+        with trio.fail_after(30.0):
+            while len(texts(box)) < 2:
+                await trio.sleep(0.1)
+        await until_settled(box)
+        assert texts(box) == [words(1.0), words(1.5)]
+        assert runs(bytes(box.connection.heard)) == [first, second]
+
+
+async def test_the_answer_to_words_that_were_understood_is_asked_for_once_on_each_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_bad_box(manners=Manners(think_s=3.0)) as box:
+        await box.say(speech(1.0, 1))
+        await until_text(box)
+        air_of(box).cut()
+        await until_text(box)
+        air_of(box).cut()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        assert [asked(box, number) for number in range(3)] == [[], [words(1.0)], [words(1.0)]]
+        assert [len(runs(bytes(one.heard))) for one in box.agent.connections] == [1, 0, 0]
+        assert len(times(box, BEGAN)) == 1
+
+
+async def test_in_early_access_the_sound_goes_again_once_on_each_connection(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(1.0, 1)
+    async with a_bad_box(EARLY, Manners(think_s=3.0)) as box:
+        await box.say(said)
+        await until_text(box)
+        air_of(box).cut()
+        await until_text(box)
+        air_of(box).cut()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        assert [runs(bytes(one.heard)) for one in box.agent.connections] == [[said]] * 3
+        assert len(times(box, BEGAN)) == 1
+
+
+async def test_words_whose_answer_came_as_text_only_are_asked_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_bad_box(manners=Manners(think_s=60.0)) as box:
+        await box.say(speech(1.0, 1))
+        await until_text(box)
+        await box.connection.say(
+            {"type": "ConversationText", "role": "assistant", "content": "Nobody hears this."}
+        )
+        await trio.sleep(0.1)
+        box.agent.manners = Manners()
+        air_of(box).cut()
+        await box.until(Phase.SPEAKING)
+        assert asked(box) == [words(1.0)]
+        assert "Nobody hears this." not in str(box.connection.settings)
+
+
+async def test_an_answer_that_had_begun_is_not_repeated_though_the_link_was_half_open(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_bad_box(manners=Manners(answer_s=20.0, pace=1.0)) as box:
+        await box.say(speech(1.0, 1))
+        await box.until(Phase.SPEAKING)
+        await trio.sleep(2.0)
+        air_of(box).stall()
+        await box.until(Phase.TROUBLE, limit_s=15.0)
+        air_of(box).go_on()
+        assert box.daemon.conversation.trouble is Trouble.LINK_LOST
+        await trio.sleep(60.0)
+        assert len(box.network.dials) == 1
+
+
+async def test_a_function_that_had_begun_is_not_called_again(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(1, "get_status"),), think_s=2.0)
+    async with a_bad_box(manners=manners) as box:
+        await box.say(speech(1.0, 1))
+        with trio.fail_after(10.0):
+            while not any(it["type"] == "FunctionCallResponse" for it in box.connection.messages):
+                await trio.sleep(0.01)
+        air_of(box).cut()
+        await box.until(Phase.TROUBLE, limit_s=1.0)
+        assert box.daemon.conversation.trouble is Trouble.LINK_LOST
+        await trio.sleep(60.0)
+        assert len(box.network.dials) == 1
+
+
+# ── dead links ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_link_that_dies_while_somebody_talks_is_known_in_6_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(15.0, 1)
+    async with a_bad_box() as box:
+        box.button.press()
+        over_s = box.room.say(said)
+        await trio.sleep(3.0)
+        air_of(box).stall()
+        await trio.sleep(6.05)
+        assert times(box, "link lost") == [pytest.approx(9.0, abs=0.05)]
+        assert box.at(Phase.LISTENING)
+        air_of(box).go_on()
+        await trio.sleep_until(over_s)
+        box.button.release()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        check(box, {words(15.0): said}, set())
+
+
+async def test_a_link_that_dies_at_rest_is_known_in_10_seconds_and_nobody_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_bad_box() as box:
+        await box.say(speech(1.0, 1))
+        still_s = await box.until(Phase.RESTING)
+        air_of(box).stall()
+        assert await box.until(Phase.ASLEEP) <= still_s + 10.0
+        assert len(box.network.dials) == 1
+
+
+async def test_a_link_that_dies_before_the_text_costs_no_word(autojump_clock: MockClock) -> None:
+    said = speech(2.0, 1)
+    async with a_bad_box(manners=Manners(text_delay_s=1.0)) as box:
+        await box.say(said)
+        await trio.sleep(0.5)  # the end of the turn has arrived
+        assert box.connection.messages[-1]["type"] == "ForceEndTurn"
+        air_of(box).stall()
+        await trio.sleep(9.0)
+        assert Trouble.HEARD_NOTHING.slug not in {event.get("trouble") for event in box.events}
+        air_of(box).go_on()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        check(box, {words(2.0): said}, set())
+
+
+async def test_a_stall_that_ends_costs_nothing_but_its_time(autojump_clock: MockClock) -> None:
+    said = speech(6.0, 1)
+    async with a_bad_box() as box:
+        box.button.press()
+        over_s = box.room.say(said)
+        for _ in range(3):
+            await trio.sleep(0.8)
+            air_of(box).stall()
+            await trio.sleep(0.9)
+            air_of(box).go_on()
+        await trio.sleep_until(over_s)
+        box.button.release()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        assert runs(bytes(box.connection.heard)) == [said]
+        assert len(box.network.dials) == 1
+
+
+# ── dialling again ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_it_backs_off_with_full_jitter_up_to_30_seconds(autojump_clock: MockClock) -> None:
+    settings = '[talk]\nmode = "open"'
+    async with a_bad_box(settings) as box:
+        box.network.fails = AgentUnreachable(Trouble.UNREACHABLE, "test")
+        await trio.sleep(1.0)
+        air_of(box).cut()
+        await trio.sleep(3600.0)
+        dials = box.network.dials[1:]
+        gaps = [later - sooner for sooner, later in zip(dials, dials[1:], strict=False)]
+        for number, gap in enumerate(gaps[:6], 1):
+            assert gap <= BACKOFF_MIN_S * 2**number + 0.001
+        settled = gaps[8:]
+        assert max(settled) <= BACKOFF_MAX_S + 0.001
+        assert sum(settled) / len(settled) == pytest.approx(BACKOFF_MAX_S / 2, rel=0.2)
+        assert min(settled) < 5.0
+
+
+async def test_a_server_that_goes_away_is_dialled_at_once_but_once(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(9.0, 1)
+    async with a_bad_box() as box:
+        box.button.press()
+        over_s = box.room.say(said)
+        lost: list[float] = []
+        for _ in range(3):
+            await trio.sleep(2.0)
+            with trio.fail_after(10.0):
+                while box.connection.closed_s is not None or box.connection.settings is None:
+                    await trio.sleep(0.01)
+            await box.connection.fail("SERVER_GOING_AWAY", "Restarting.")
+            lost.append(trio.current_time())
+        await trio.sleep_until(over_s)
+        box.button.release()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        check(box, {words(9.0): said}, set())
+        waits = [dial - went for dial, went in zip(box.network.dials[1:], lost, strict=True)]
+        assert waits[0] == pytest.approx(0.0, abs=0.002)
+        assert all(0.002 < wait <= 2.0 for wait in waits[1:])
+
+
+async def test_a_full_account_is_asked_each_second_while_words_wait(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(2.0, 1)
+    async with a_bad_box() as box:
+        box.button.press()
+        over_s = box.room.say(said)
+        await trio.sleep(1.0)
+        box.agent.manners = Manners(refuse_status=429)
+        air_of(box).cut()
+        await trio.sleep_until(over_s)
+        box.button.release()
+        await trio.sleep(5.5)
+        box.agent.manners = Manners()
+        await box.until(Phase.SPEAKING)
+        await until_settled(box)
+        dials = box.network.dials[1:]
+        gaps = [later - sooner for sooner, later in zip(dials, dials[1:], strict=False)]
+        assert len(gaps) >= 5
+        assert gaps == [pytest.approx(1.0, abs=0.002)] * len(gaps)
+        check(box, {words(2.0): said}, set())
+
+
+async def test_a_key_refused_on_the_way_is_not_tried_before_the_next_press(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_bad_box() as box:
+        box.button.press()
+        box.room.say(speech(2.0, 1))
+        await trio.sleep(1.0)
+        box.agent.manners = Manners(refuse_status=401)
+        air_of(box).cut()
+        await box.until(Phase.TROUBLE, limit_s=3.0)
+        assert box.daemon.conversation.trouble is Trouble.KEY_REFUSED
+        box.button.release()
+        await trio.sleep(300.0)
+        assert len(box.network.dials) == 2
+        box.agent.manners = Manners()
+        said = speech(1.0, 2)
+        await box.say(said)
+        await box.until(Phase.SPEAKING)
+        assert runs(bytes(box.connection.heard))[-1] == said
+
+
+# ── a far end that is slow to take our sound ─────────────────────────────────────────────────────
+
+
+async def test_a_slow_server_costs_old_silence_first_and_never_speech(
+    autojump_clock: MockClock,
+) -> None:
+    settings = '[talk]\nmode = "tap"\nhang_up_after_s = 600\nmax_turn_s = 10'
+    said = speech(2.0, 1)
+    async with a_bad_box(settings) as box:
+        air_of(box).weather = Weather(uplink_bytes_per_s=24_000)  # three quarters of what comes
+        box.button.press()
+        box.button.release()
+        await trio.sleep(60.0)
+        assert box.daemon.utterances.lost_bytes > FORM.bytes_of(1.0)
+        assert box.daemon.utterances.waiting_s <= 10.0 + 0.02
+        box.room.say(said)
+        await trio.sleep(2.0)
+        await box.until(Phase.SPEAKING)
+        assert said in bytes(box.connection.heard)
+        assert texts(box) == [words(2.0)]
+        assert air_of(box).carried_most <= 2**15 + 2**12
+        assert len(box.network.dials) == 1
+
+
+async def test_a_server_that_takes_nothing_costs_no_word_of_a_held_button(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(8.0, 1)
+    async with a_bad_box("[talk]\npreroll_ms = 500\nmax_turn_s = 8") as box:
+        box.network.fails = AgentUnreachable(Trouble.NO_NETWORK, "test")
+        await trio.sleep(1.0)
+        box.button.press()
+        box.room.say(said)
+        await box.until(Phase.THINKING)
+        assert box.daemon.utterances.lost_bytes == 0
+        assert box.daemon.utterances.waiting_s == pytest.approx(8.5, abs=0.05)
+        box.network.fails = None
+        box.button.release()
+        await box.until(Phase.SPEAKING)
+        heard = bytes(box.connection.heard)
+        assert heard.strip(b"\0") in said
+
+
+async def test_a_thin_link_costs_no_word_of_a_held_button(autojump_clock: MockClock) -> None:
+    said = speech(20.0, 1)
+    async with a_bad_box() as box:
+        air_of(box).weather = Weather(latency_s=0.1, uplink_bytes_per_s=20_000)
+        await box.say(said)
+        await until_settled(box)
+        check(box, {words(20.0): said}, set())
+        assert outcomes(box) == ["answered"]
+        assert len(box.network.dials) == 1
+
+
+async def test_what_waits_in_the_box_is_bounded(autojump_clock: MockClock) -> None:
+    async with a_bad_box('[talk]\nmode = "open"\nmax_turn_s = 10') as box:
+        await trio.sleep(1.0)
+        air_of(box).weather = Weather(uplink_bytes_per_s=4_000)
+        box.room.say(speech(5.0, 1))
+        most_s = 0.0
+        for _ in range(300):
+            await trio.sleep(1.0)
+            most_s = max(most_s, box.daemon.utterances.waiting_s)
+        assert most_s <= 10.0 + 5.0
+        assert not box.gone.is_set()

@@ -261,7 +261,7 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
     async with a_box(LIGHTS.format(confirm="button"), manners, run_command=runner) as box:
         await box.say(tone(1.0))
         await trio.sleep(1.0)
-        assert box.look.name == "quick double blink"
+        assert box.look.name == "hurried, mostly on"
         if presses:
             box.button.press()
             box.button.release()

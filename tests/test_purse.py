@@ -55,7 +55,8 @@ async def test_a_cap_is_told_to_the_second_and_lifted_by_a_new_day(
     await trio.sleep(100.0)
     till.purse.closed()
     await trio.sleep(86_400.0)
-    assert till.told[0] == (pytest.approx(91.0, abs=0.01), True)
+    first_s, _ = till.told[0]
+    assert first_s == pytest.approx(91.0, abs=0.01)
     assert [is_so for _, is_so in till.told] == [True, False]
     nursery.cancel_scope.cancel()
 

@@ -10,7 +10,6 @@ characters that is long enough to be a key.
 """
 
 import base64
-import binascii
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -123,5 +122,5 @@ def _end_of(token: str) -> float | None:
     try:
         raw = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         return _decode_claims(raw).exp
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # binascii's, msgspec's and unicode's are all ValueErrors
         return None

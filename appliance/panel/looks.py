@@ -48,8 +48,8 @@ TRIPLE = Look(
 )
 HOLLOW = Look("on with a dark wink", ((True, 1.8), (False, 0.2)))
 
-DOUBLE = Look("quick double blink", ((True, 0.1), (False, 0.1), (True, 0.1), (False, 0.5)))
-HALTING = Look("long and short", ((True, 0.6), (False, 0.2), (True, 0.2), (False, 1.0)))
+HURRIED = Look("hurried, mostly on", ((True, 0.3), (False, 0.1)))
+HALTING = Look("long and short", ((True, 0.6), (False, 0.2), (True, 0.2), (False, 1.1)))
 
 LOOKS = {
     Phase.ASLEEP: DARK,
@@ -71,7 +71,7 @@ def look(phase: Phase, *, muted: bool, trouble: Trouble | None, asks: bool = Fal
     wherever no sound is kept; *muted* shows where nothing worse is to be told.
     """
     if asks:
-        return DOUBLE
+        return HURRIED
     if phase in ANSWERING or (phase is Phase.LISTENING and not muted):
         return LOOKS[phase]
     if trouble is Trouble.CAP_REACHED:

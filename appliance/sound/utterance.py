@@ -30,6 +30,8 @@ from appliance.sound.pcm import Format
 KEEP_ENDED_S = 30.0
 BEFORE_SPEECH_S = 1.0  # the agent says that somebody speaks when some of it has been said
 UNSENT_MATTERS_S = 0.3  # more than a message that is being filled: the connection was stuck
+JUDGED_S = 0.02  # so much at a time is speech, or silence
+QUIET_PEAK = 1036  # -30 dBFS: above a quiet room, below the peaks of a voice across a table
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Utterance:
     passed: bool = False  # the next one need not wait for this one's text
     erased: bool = False  # not wanted any more: it waits only for its end to go out, and its text
     speech: bool = False
+    spared: int = 0  # what lies before has been judged, and is no silence
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
 
@@ -94,8 +97,9 @@ class Utterances:
         self.lost_bytes = 0  # let go unsent and untaken
         self._form = form
         self._streams = streams
-        self._limit = form.bytes_of(limit_s)
+        self._limit = form.bytes_of(limit_s + preroll_s)
         self._preroll_limit = form.bytes_of(preroll_s)
+        self._judged_bytes = form.bytes_of(JUDGED_S)
         self._preroll = bytearray()
         self._queue: deque[Utterance] = deque()
         self._open: Utterance | None = None
@@ -187,9 +191,26 @@ class Utterances:
         one.sound += bytes(len(sound)) if self.shut else sound
         self._let_old_silence_go(one, now_s)
         surplus = one.length - one.cursor - self._limit
+        if surplus > 0 and self._streams:
+            surplus -= self._let_unsent_silence_go(one, surplus)
         if surplus > 0:
             self.lost_bytes += surplus
             one.let_go(one.cursor + surplus)
+
+    def _let_unsent_silence_go(self, one: Utterance, surplus: int) -> int:
+        """The oldest silence goes first, from between the words; how many bytes went."""
+        gone = 0
+        one.spared = max(one.spared, one.cursor)
+        while gone < surplus and one.spared < one.length:
+            start = one.spared - one.gone
+            piece = one.sound[start : start + self._judged_bytes]
+            if is_quiet(piece):
+                del one.sound[start : start + len(piece)]
+                gone += len(piece)
+            else:
+                one.spared += len(piece)
+        self.lost_bytes += gone
+        return gone
 
     def _let_old_silence_go(self, one: Utterance, now_s: float) -> None:
         position = one.gone
@@ -352,6 +373,12 @@ class Utterances:
         """Forget what nobody would remember having asked."""
         self._queue = deque(one for one in self._queue if not _is_old(one, now_s))
         self._heard = [one for one in self._heard if not _is_old(one, now_s)]
+
+
+def is_quiet(sound: bytes | bytearray) -> bool:
+    """Whether nobody speaks in these samples: none is louder than a quiet room."""
+    samples = memoryview(sound[: len(sound) // 2 * 2]).cast("h")
+    return max(samples, default=0) <= QUIET_PEAK and min(samples, default=0) >= -QUIET_PEAK
 
 
 def _is_old(one: Utterance, now_s: float) -> bool:
