@@ -13,9 +13,10 @@ of a half-open connection.
 
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair
@@ -54,7 +55,7 @@ class Air:
         dice: for jitter and loss.
     """
 
-    def __init__(self, weather: Weather = Weather(), dice: random.Random | None = None) -> None:  # noqa: B008  # frozen
+    def __init__(self, weather: Weather = Weather(), dice: random.Random | None = None) -> None:
         self.weather = weather
         self.dice = dice or random.Random(0)
         self.still_since_s: float | None = None  # nothing moves
@@ -101,8 +102,9 @@ class Air:
                     nursery.start_soon(down.give, near)
         finally:
             self._links.remove(scope)
-            await trio.aclose_forcefully(near)
-            await trio.aclose_forcefully(far)
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(near)
+                await trio.aclose_forcefully(far)
 
 
 class _Way:
@@ -267,16 +269,14 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxying(
-    connect: Callable[[], Awaitable[trio.abc.Stream]], air: Air
-) -> AsyncIterator[Proxy]:
-    """Carry whoever connects through `air` to what `connect` reaches, while the block lasts."""
+async def proxying(port: int, air: Air) -> AsyncIterator[Proxy]:
+    """Carry whoever connects through `air` to that port of loopback, while the block lasts."""
 
     async def carry(near: trio.SocketStream) -> None:
         with suppress(OSError):
-            await air.carry(near, await connect())
+            await air.carry(near, await trio.open_tcp_stream("127.0.0.1", port))
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, carry, 0)
+        listeners = await nursery.start(partial(trio.serve_tcp, carry, 0, host="127.0.0.1"))
         yield Proxy(listeners[0].socket.getsockname()[1], air)
         nursery.cancel_scope.cancel()

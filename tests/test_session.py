@@ -83,6 +83,7 @@ from tests.far_end import (
     Gone,
     Peer,
     Pong,
+    Proxy,
     frame,
     serving,
     stay_silent,
@@ -1954,3 +1955,44 @@ async def test_a_whole_conversation_over_a_real_socket(certificate: str) -> None
     assert call.heard == [b"\1\2\3"]
     assert peers[0].kinds() == ["sound", "ForceEndTurn", "close 1000", "gone"]
     assert peers[0].sound() == sound(0.04) + sound(0.02)
+
+
+async def test_a_proxy_carries_a_conversation_and_never_sees_the_key() -> None:
+    peers: list[Peer] = []
+
+    async def behave(stream: trio.abc.Stream) -> None:
+        peer = Peer(stream)
+        peers.append(peer)
+        await peer.accept()
+        await peer.say({"type": "Welcome", "request_id": ""}, APPLIED, USER_TEXT)
+        await peer.read()
+
+    proxy = Proxy()
+    async with serving(behave, "good") as far, serving(proxy) as near:
+        url = f"wss://agent.test:{far}/v1/agent/converse"
+        dialer = Dialer(Address.of(url), ca_file=ROOT, proxy=f"http://127.0.0.1:{near}")
+        call = Call(dialer, url=url, uplink=Words(sound(0.04), EndOfTurn(1)))
+        call.session.allow_upgrade()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.run)
+            await call.until(UserText("Hello."), LIMIT_S)
+            await peers[0].until("ForceEndTurn", LIMIT_S)
+            call.session.hang_up()
+            assert await call.ended(LIMIT_S) is None
+            await peers[0].until("gone", LIMIT_S)
+    assert proxy.heads == [f"CONNECT agent.test:{far} HTTP/1.1\r\nHost: agent.test:{far}\r\n\r\n"]
+    assert KEY.encode() not in proxy.carried
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_a_proxy_that_will_not_is_how_it_ends() -> None:
+    async with serving(Proxy(b"502 Bad Gateway")) as near:
+        url = "wss://agent.test/v1/agent/converse"
+        dialer = Dialer(Address.of(url), ca_file=ROOT, proxy=f"http://127.0.0.1:{near}")
+        call = Call(dialer, url=url)
+        call.session.allow_upgrade()
+        with trio.fail_after(LIMIT_S):
+            await call.run()
+    assert isinstance(call.error, AgentUnreachable)
+    assert str(call.error) == "the proxy refuses: 'HTTP/1.1 502 Bad Gateway'"
+    assert call.bills == []

@@ -84,7 +84,8 @@ class Utterances:
     Args:
         form: the sound's format on the wire.
         streams: the agent finds the ends (`tap`), so that there is old silence to let go.
-        limit_s: no more unsent sound than this is kept in an open utterance; the oldest goes.
+        limit_s: no more unsent sound than this, beside the preroll, is kept in an open utterance;
+            where the agent finds the ends the oldest silence goes first, else the oldest sound.
         preroll_s: how much of the sound before the press belongs to the utterance.
     """
 
