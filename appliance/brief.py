@@ -5,6 +5,7 @@ that stands and for those that follow. What was said is told again, but for word
 themselves.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ from appliance.agent.messages import (
     Function,
     Say,
     Settings,
+    Table,
     ToAgent,
 )
 from appliance.config import Settings as Config
@@ -44,6 +46,7 @@ class Brief:
         self.can_force_end_turn = True  # until this server has refused it
         self._history = history
         self._to_say: list[ToAgent] = []
+        self.changes: list[ToAgent] = []  # to be said once the settings are accepted
         self._greets = agent.greeting if config.talk.mode == "open" else ""
         is_v1 = self.dialect is v1
         self._settings = Settings(
@@ -80,8 +83,13 @@ class Brief:
 
     def change_prompt(self, prompt: str) -> ToAgent:
         """Another prompt from now on; what to tell the connection that stands."""
-        self._settings = replace(self._settings, prompt=prompt)
-        return ChangePrompt(prompt)
+        think = self._settings.think
+        if isinstance(think, Mapping):
+            think = _without_prompt(think)
+        elif think is not None:
+            think = [_without_prompt(entry) for entry in think]
+        self._settings = replace(self._settings, prompt=prompt, think=think)
+        return self._changed(ChangePrompt(prompt))
 
     def change_voice(self, model: str) -> ToAgent:
         """Another voice from now on; what to tell the connection that stands.
@@ -90,7 +98,14 @@ class Brief:
         connection has it.
         """
         self._settings = replace(self._settings, speak=self.dialect.voice(model))
-        return ChangeVoice(model)
+        return self._changed(ChangeVoice(model))
+
+    def _changed(self, change: ToAgent) -> ToAgent:
+        """A stored agent has settings of its own: it is told each change on each connection."""
+        if self._settings.agent_id:
+            kept = [one for one in self.changes if type(one) is not type(change)]
+            self.changes = [*kept, change]
+        return change
 
     def keep(self, message: Say | Ask) -> None:
         """To be said as soon as the connection stands.
@@ -105,6 +120,10 @@ class Brief:
         """What was kept to be said, once."""
         words, self._to_say = self._to_say, []
         return words
+
+
+def _without_prompt(think: Table) -> Table:
+    return {name: value for name, value in think.items() if name != "prompt"}
 
 
 def stands_in(config: Config, url: str) -> Config:

@@ -137,5 +137,5 @@ class Chronicle:
         """A few kilobytes, if the owner wants that, in a thread: a card may take its time."""
         book = self._parts.history_book
         if book is not None:
-            content = self.history.save(self._parts.wall())
+            content = self.history.save(self._parts.wall(), trio.current_time())
             await trio.to_thread.run_sync(book.write, content, abandon_on_cancel=True)

@@ -104,6 +104,7 @@ class Event(Enum):
     MUTED = "mute"
     UNMUTED = "unmute"
     ASKED = "ask or say"
+    ENDED = "end of the conversation"
     FORGOTTEN = "forget"
     CAP_REACHED = "cap reached"
     CAP_LIFTED = "cap lifted"
@@ -138,6 +139,7 @@ class Event(Enum):
     ECHO_OVER = "room is quiet"
     QUIET_OVER = "quiet for long"
     CONVERSATION_OVER = "conversation full"
+    LAST_OVER = "last answer too long"
     RENEWAL_DUE = "session grows old"
     PERMISSION_OVER = "no permission"
     REDIAL_DUE = "time to redial"
@@ -293,6 +295,9 @@ class Cell(Enum):
     REST = "rest"
     HANG_UP = "hang up, sleep"
     HANG_UP_AFTER = "hang up after the answer"
+    HANG_UP_NOW = "silence, hang up"
+    CAP_IN_QUIET = "hang up after the turn; trouble: cap reached"
+    LOST_ASLEEP = "redial, if it is open"
     EAR_LOST = "hang up; trouble: microphone missing"
     END_DEAF = "as a release, unheard"
     MOUTH_LOST = "hang up; trouble: speaker missing"
@@ -314,7 +319,9 @@ _ALL: Mapping[Event, Row] = {
     E.LINK_LOST:        (_,             C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               _,               C.DIAL_NOW),
     E.ASKED:            (C.ASK,         C.DECLINE,         C.DECLINE,       C.DECLINE,       C.ASK,           C.ASK),
-    E.CAP_REACHED:      (_,             C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP_CAPPED, C.HANG_UP_AFTER),
+    E.ENDED:            (_,             C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
+    E.LAST_OVER:        (_,             C.HANG_UP_NOW,     C.HANG_UP_NOW,   C.HANG_UP_NOW,   C.HANG_UP_NOW,   C.HANG_UP_NOW),
+    E.CAP_REACHED:      (_,             C.CAP_IN_QUIET,    C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP_CAPPED, C.HANG_UP_AFTER),
     E.CAP_LIFTED:       (_,             _,                 _,               _,               _,               _),
     E.PERMISSION_ASKED: (_,             _,                 _,               _,               _,               _),
     E.PERMISSION_OFF:   (_,             _,                 _,               _,               _,               _),
@@ -388,7 +395,7 @@ _OPEN: Mapping[Event, Row] = {
     E.PRESSED:          (C.BEGIN,       C.ASK_MUTE,        C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
     E.RELEASED:         (_,             C.MUTE_IF_ASKED,   _,               _,               _,               _),
     E.LINK_UP:          (C.OPENED,      C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     C.OPENED,        C.OPENED),
-    E.LINK_LOST:        (_,             C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
+    E.LINK_LOST:        (C.LOST_ASLEEP, C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (C.DIAL_NOW,    C.DIAL_NOW,        C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW),
     E.QUIET_OVER:       (_,             _,                 _,               _,               _,               _),
 }
@@ -414,7 +421,13 @@ TABLE: Mapping[Mode, Mapping[Event, Mapping[Phase, Cell]]] = MappingProxyType(
 # Deadlines that are let go together: of an utterance, of an awaited answer, of quiet and trouble.
 _TURN = (Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
 _AWAITING = (Event.THINK_OVER, Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
-_OF_LINK = (Event.TEXT_LATE, Event.TEXT_MISSING, Event.CONVERSATION_OVER, Event.RENEWAL_DUE)
+_OF_LINK = (
+    Event.TEXT_LATE,
+    Event.TEXT_MISSING,
+    Event.CONVERSATION_OVER,
+    Event.LAST_OVER,
+    Event.RENEWAL_DUE,
+)
 _IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
 
@@ -452,6 +465,7 @@ class Conversation:
         self._last = False  # hang up after this answer
         self._asked = False  # there is something to say to the agent
         self._again = False  # dial again when the link is down: it was only renewed
+        self._stood = False  # and would stand, but for the cap
         self._stands = False  # `open`: the link is to stand, whatever happens
         self._why: Trouble | None = None  # what the event that is being handled says went wrong
         self._now = 0.0
@@ -512,8 +526,11 @@ class Conversation:
             case Event.STARTED:
                 self._stands = self._talk.mode is Mode.OPEN
             case Event.CAP_REACHED | Event.CAP_LIFTED:
-                self.capped = event is Event.CAP_REACHED
-                self._stands = self._stands and not self.capped
+                was_capped, self.capped = self.capped, event is Event.CAP_REACHED
+                if self.capped and not was_capped:
+                    self._stood, self._stands = self._stands, False
+                elif was_capped and not self.capped:
+                    self._stands = self._stands or self._stood
                 self._disarm(Event.REDIAL_DUE)
             case Event.PERMISSION_ASKED:
                 self.asks_permission = True
@@ -530,8 +547,12 @@ class Conversation:
                 self._arm(Event.RENEWAL_DUE, RENEWAL_S)
                 if self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+            case Event.CONVERSATION_OVER | Event.TURN_FULL | Event.ENDED:
+                self._stands = False  # somebody has to press again
             case Event.LINK_DOWN | Event.LINK_LOST:
                 self.link = Link.DOWN
+                self.asks_permission = False
+                self._disarm(Event.PERMISSION_OVER)
                 self._disarm(*_OF_LINK)
                 self._last = False
             case Event.PRESSED:
@@ -610,6 +631,7 @@ class Conversation:
 
     def _dial(self) -> None:
         self._disarm(Event.REDIAL_DUE)
+        self._again = False
         self.link = Link.DIALING
         self._do(Action.DIAL)
         if not self.armed(Event.TAP_OVER) or self._ear.pending or self._asked:
@@ -845,6 +867,11 @@ class Conversation:
             self._await_answer()
         else:
             self._not_wanted()
+
+    @property
+    def _standing(self) -> set[Event]:
+        """What is not put off in `open`, whatever is shown meanwhile."""
+        return {Event.REDIAL_DUE} if self._stands else set()
 
     def _not_wanted(self) -> None:
         self._do(Action.HANG_UP)
@@ -1130,26 +1157,40 @@ class Conversation:
         self._leave()
 
     def _hang_up_after(self) -> None:
-        """First after what goes on; the second time, at once."""
-        self._stands = False
+        """After what goes on; and a minute later whatever goes on."""
         if self.capped and self.link is Link.DOWN:
             self._disarm(*_TURN)
             self._do(Action.DISCARD)
             self._hang_up_capped()
-            return
-        if not self._last:
+        elif not self._last:
             self._last = True
-            self._arm(Event.CONVERSATION_OVER, LAST_ANSWER_S)
-            return
+            self._arm(Event.LAST_OVER, LAST_ANSWER_S)
+
+    def _hang_up_now(self) -> None:
         self._disarm(*_TURN)
         self._do(Action.CUT, Action.DISCARD, Action.DROP_ALL)
-        self._leave()
+        if self.capped:
+            self._hang_up_capped()
+        else:
+            self._leave()
+
+    def _cap_in_quiet(self) -> None:
+        """In `tap` and `open` the box listens while nobody talks, and that costs."""
+        if not self._hold and not self._ear.speaking:
+            self._hang_up_capped()
+        else:
+            self._hang_up_after()
+
+    def _lost_asleep(self) -> None:
+        assert self._why is not None
+        if self._stands and not self._redial():
+            self._fail(self._why)
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────
 
     def _sleep(self) -> None:
         """Asleep, or in trouble if there is nothing to wake up with."""
-        kept = {Event.LONG_PRESS, Event.PERMISSION_OVER}
+        kept = {Event.LONG_PRESS, Event.PERMISSION_OVER} | self._standing
         self._disarm(*(event for event in Event if event not in kept))
         self._ending = self._last = self._asked = False
         self.phase, self.trouble = Phase.ASLEEP, None
@@ -1161,7 +1202,9 @@ class Conversation:
     def _fail(self, trouble: Trouble) -> None:
         """Show it. A missing card shows until it is back."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
-        kept = {Event.CONVERSATION_OVER, Event.RENEWAL_DUE, Event.LONG_PRESS}
+        kept = {Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE} | self._standing
+        kept.add(Event.LONG_PRESS)
+        self._asked = False
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:
             self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)

@@ -141,6 +141,7 @@ class Daemon:
         self._idle.set()
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
+        self._question = ""  # what goes again as words, on the next connection
         self._was_muted = False
         self._button: Button | None = None
         self._request_id = ""
@@ -172,6 +173,7 @@ class Daemon:
             task_status.started()
             house.start_soon(self._prepare)
             self._chronicle.load()
+            self.purse.look()
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
@@ -291,6 +293,7 @@ class Daemon:
                     self._session.end_turn_again()
             case Action.FORGET:
                 self._chronicle.history.forget()
+                self._chronicle.save()
             case Action.ALLOW | Action.DENY:
                 self._functions.decide(allowed=action is Action.ALLOW)
             case Action.DIAL:
@@ -324,7 +327,8 @@ class Daemon:
                     session.say(words)
             case Action.ASK_AGAIN:
                 self.answers.expect_words()
-                session.say(Ask(self._chronicle.history.last_question))
+                if self._question:
+                    session.say(Ask(self._question))
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
         if action is Action.END:
@@ -385,6 +389,7 @@ class Daemon:
         assert self._session is None, "two sockets at once"
         by_sound = self.utterances.unanswered and not self.brief.dialect.can_ask()
         goes_again = self.utterances.unanswered
+        self._question = self._chronicle.history.last_question
         if by_sound:
             self.utterances.ask_again()
         self.answers.new_connection()
@@ -422,6 +427,8 @@ class Daemon:
             if why is Trouble.KEY_REFUSED:
                 self._parts.forget_authorization()
             self._session = None
+            if self.utterances.unanswered:  # its answer is text at most, which nobody has heard
+                self._chronicle.history.answer_cut(0)
             self._chronicle.turns.connected("")
             self._functions.cancel_all()
             self._chronicle.save()
@@ -452,6 +459,9 @@ class Daemon:
                 self._chronicle.turns.connected(self._request_id)
                 log.info("connected, request %s", self._request_id)
                 self.tell(Event.LINK_UP)
+                for change in self.brief.changes:
+                    if self._session is not None:
+                        self._session.say(change)
             case TurnSent(number):
                 self._chronicle.mark(Moment.TURN_END, number)
                 self.tell(Event.TURN_SENT)
@@ -488,6 +498,8 @@ class Daemon:
         about = self.utterances.take(by_text=True, now_s=now_s)
         self.answers.user_text(about)
         self._chronicle.user_said(text, about)
+        if self._mode is not Mode.HOLD:
+            self._chronicle.utterance(about, self.utterances.unanswered_sound)
         self._face.publish("you said", text=text)
         self.tell(Event.USER_TEXT)
 

@@ -9,12 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+import trio
 
-from appliance.agent.messages import Call, Function, FunctionAnswer
+from appliance.agent.messages import (
+    Behavior,
+    Call,
+    CannotSay,
+    Function,
+    FunctionAnswer,
+    Say,
+)
 from appliance.agent.session import Session
 from appliance.agent.tools import END_CONVERSATION, GET_STATUS, MUTE_MICROPHONE, Tool, Tools
 from appliance.config import Tool as Setting
-from appliance.conversation import Event
+from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
 from appliance.parts import Parts
 
@@ -52,11 +60,17 @@ class Functions:
             run=parts.run_command,
             environ=parts.environ,
             ask_confirmation=self._ask_permission,
+            confirmation_over=lambda: house.tell(Event.PERMISSION_OFF),
         )
 
     async def serve(self) -> None:
         """Run what is called, until cancelled."""
-        await self._tools.serve()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tools.serve)
+            while True:
+                await trio.sleep(THINK_MORE_S)
+                if self._tools.is_busy:
+                    self._house.tell(Event.STILL_THINKING)
 
     def offered(self) -> tuple[Function, ...]:
         """What the agent is told of."""
@@ -79,7 +93,6 @@ class Functions:
     def cancel(self, ids: Sequence[str]) -> None:
         """The agent does not wait for these any more."""
         self._tools.cancel(ids)
-        self._house.tell(Event.PERMISSION_OFF)
 
     def cancel_all(self) -> None:
         """The conversation is over: whatever runs is ended."""
@@ -92,11 +105,18 @@ class Functions:
 
     def _ask_permission(self, name: str, decide: Callable[[bool], None]) -> None:
         self._decide = decide
+        session = self._house.session
+        if session is not None:
+            words = f"May I run {name}? Press the button to allow it."
+            try:
+                session.say(Say(words, Behavior.QUEUE))
+            except CannotSay:
+                session.say(Say(words))
         self._house.publish("permission asked", function=name)
         self._house.tell(Event.PERMISSION_ASKED)
 
     def _end_conversation(self, _: object) -> str:
-        self._house.tell(Event.CONVERSATION_OVER)
+        self._house.tell(Event.ENDED)
         return "The conversation ends after this answer."
 
     def _mute_microphone(self, _: object) -> str:

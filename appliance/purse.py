@@ -89,6 +89,13 @@ class Purse:
         self._to_watch.set()
         self._to_write.set()
 
+    def look(self) -> None:
+        """Tell of a cap that is reached, or lifted, if that is news. Never waits."""
+        is_capped = self.ledger.cap_reached(trio.current_time(), self._wall()) is not None
+        if is_capped is not self._is_capped:
+            self._is_capped = is_capped
+            self._capped(is_capped)
+
     def report(self) -> dict[str, object]:
         """What `spend` tells."""
         return self.ledger.report(trio.current_time(), self._wall())
@@ -121,11 +128,8 @@ class Purse:
 
     async def _watch(self) -> None:
         while True:
-            now_s, wall_s = trio.current_time(), self._wall()
-            is_capped = self.ledger.cap_reached(now_s, wall_s) is not None
-            if is_capped is not self._is_capped:
-                self._is_capped = is_capped
-                self._capped(is_capped)
+            self.look()
+            now_s, wall_s, is_capped = trio.current_time(), self._wall(), self._is_capped
             look_s = LOOK_EACH_S if is_capped else float("inf")
             if self.ledger.meter.is_open and not is_capped:
                 look_s = min(self.ledger.reaches_cap_in_s(now_s, wall_s), WRITE_EACH_S)

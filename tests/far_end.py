@@ -115,6 +115,9 @@ class Peer:
                 return payload
             case 8:
                 return Closed(int.from_bytes(payload[:2], "big") if payload else 1005)
+            case 9:
+                await self.send(frame(PONG, payload))
+                return await self.next()
             case 10:
                 return Pong(payload)
             case opcode:

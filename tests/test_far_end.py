@@ -262,13 +262,42 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
         await box.say(tone(1.0))
         await trio.sleep(1.0)
         assert box.look.name == "hurried, mostly on"
+        said = [it for it in box.connection.messages if it["type"] == "InjectAgentMessage"]
+        assert said[0]["message"] == "May I run lights? Press the button to allow it."
         if presses:
             box.button.press()
             box.button.release()
-        await box.until(Phase.SPEAKING)
+        await trio.sleep(12.0)
         assert len(runner.given) == presses
-        assert ("did not allow" in answers_of(box)[0]) is not presses
-        assert box.look.name == "quick flutter"
+        [answer] = answers_of(box)
+        assert ("did not allow" in answer) is not presses
+        assert box.look.name != "hurried, mostly on"
+
+
+async def test_a_permission_does_not_outlive_its_call(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    async with a_box(LIGHTS.format(confirm="button"), manners, run_command=Runner()) as box:
+        await box.say(tone(1.0))
+        await trio.sleep(1.0)
+        await box.connection.cut()
+        await trio.sleep(0.1)
+        box.agent.manners = Manners()
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        assert len(box.agent.connections) == 2
+
+
+async def test_a_long_command_is_waited_for(autojump_clock: MockClock) -> None:
+    async def run(*_: object, **__: object) -> Output:
+        await trio.sleep(45.0)
+        return Output(0, b"done at last", b"", truncated=False, timed_out=False)
+
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    settings = LIGHTS.format(confirm="").replace("[tools.param", "timeout_s = 60\n[tools.param")
+    async with a_box(settings, manners, run_command=run) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        assert answers_of(box) == ["done at last"]
 
 
 async def test_the_agent_can_end_the_conversation_and_mute(autojump_clock: MockClock) -> None:
@@ -317,6 +346,22 @@ async def test_open_is_connected_from_the_start_greets_once_and_converses(
         assert ("user", "you spoke for 1.0 s") in context(box)
         box.room.say(tone(1.0))
         await box.until(Phase.SPEAKING)
+
+
+async def test_open_ends_by_its_limit_and_its_cap_and_a_new_day_brings_it_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box('[talk]\nmode = "open"\nmax_conversation_s = 60') as box:
+        await trio.sleep(1000.0)
+        assert len(box.network.dials) == 1
+        assert box.at(Phase.ASLEEP)
+    settings = OPEN + "[spend]\nusd_per_hour = 3.6\nusd_per_day_max = 0.01"  # ten seconds
+    async with a_box(settings) as box:
+        await trio.sleep(12.0)
+        assert box.daemon.conversation.trouble is Trouble.CAP_REACHED
+        assert box.daemon.meter.open_s(trio.current_time()) == pytest.approx(10.0, abs=0.2)
+        await trio.sleep(100.0)
+        assert len(box.network.dials) == 1
 
 
 async def test_a_session_is_renewed_before_it_ends_and_nobody_notices(

@@ -223,7 +223,7 @@ def test_what_is_to_be_forgotten_is() -> None:
     history.forget()
     assert history.replay(1.0) == ()
     assert history.last_question == ""
-    assert json.loads(history.save(1.0))["turns"] == []
+    assert json.loads(history.save(1.0, 0.0))["turns"] == []
     history.user_said("Hello.", 2.0)
     assert history.replay(2.0) == (HELLO,)
 
@@ -288,7 +288,7 @@ def test_whatever_is_said_what_is_told_is_bounded_and_the_newest(
 
 def test_what_was_said_survives_a_restart_and_another_clock() -> None:
     history = one_turn(at_s=50_000.0)
-    file = history.save(wall_s=1_000_000.0)
+    file = history.save(wall_s=1_000_000.0, now_s=50_000.0)
     other = History(REMEMBER_S)
     other.load(file, wall_s=1_000_010.0, now_s=7.0)
     assert other.replay(7.0) == (HELLO, HI)
@@ -299,7 +299,7 @@ def test_what_was_said_survives_a_restart_and_another_clock() -> None:
 
 def test_what_was_loaded_goes_on_with_what_is_said_then() -> None:
     other = History(REMEMBER_S)
-    other.load(one_turn().save(0.0), wall_s=1.0, now_s=0.0)
+    other.load(one_turn().save(0.0, 0.0), wall_s=1.0, now_s=0.0)
     other.user_said("And you?", 2.0)
     assert other.replay(3.0) == (HELLO, HI, Said(Side.USER, "And you?"))
     assert other.last_question == "And you?"
@@ -309,15 +309,22 @@ def test_an_answer_whose_end_was_never_told_is_in_the_file() -> None:
     history = one_turn()
     history.agent_said("By the way …", 0, 1.0)
     other = History(REMEMBER_S)
-    other.load(history.save(0.0), wall_s=1.0, now_s=0.0)
+    other.load(history.save(1.0, 1.0), wall_s=1.0, now_s=0.0)
     assert other.replay(0.0) == (HELLO, HI, Said(Side.AGENT, "By the way …"))
+
+
+def test_saving_late_makes_nothing_younger() -> None:
+    file = one_turn(at_s=0.0).save(wall_s=1_000_000.0, now_s=5_000.0)
+    other = History(REMEMBER_S)
+    other.load(file, wall_s=1_000_001.0, now_s=0.0)
+    assert other.replay(0.0) == ()
 
 
 def test_a_greeting_is_not_in_the_file() -> None:
     history = History(REMEMBER_S)
     history.expect_greeting()
     history.agent_said("Good morning.", 0, 0.0)
-    assert json.loads(history.save(0.0))["turns"] == []
+    assert json.loads(history.save(0.0, 0.0))["turns"] == []
 
 
 @pytest.mark.parametrize(
@@ -325,7 +332,7 @@ def test_a_greeting_is_not_in_the_file() -> None:
     [(0.0, 2), (599.9, 2), (600.0, 0), (1e9, 0), (-0.1, 0), (-1e9, 0)],
 )
 def test_what_is_too_old_or_of_the_future_is_not_loaded(later_s: float, turns: int) -> None:
-    file = one_turn().save(2e9)
+    file = one_turn().save(2e9, 0.0)
     other = History(REMEMBER_S)
     other.load(file, wall_s=2e9 + later_s, now_s=0.0)
     assert len(other.replay(0.0)) == turns
@@ -333,7 +340,7 @@ def test_what_is_too_old_or_of_the_future_is_not_loaded(later_s: float, turns: i
 
 @pytest.mark.parametrize("version", [VERSION + 1, 99])
 def test_the_file_of_a_newer_program_is_refused_in_words(version: int) -> None:
-    file: dict[str, Any] = json.loads(one_turn().save(0.0))
+    file: dict[str, Any] = json.loads(one_turn().save(0.0, 0.0))
     assert file["version"] == VERSION
     history = History(REMEMBER_S)
     with pytest.raises(ValueError, match=f"version {version} is newer than ours, which is 1"):
@@ -374,5 +381,5 @@ def test_whatever_was_said_comes_back_from_the_file(said: list[tuple[str, str]])
             history.agent_said(text, 0, 0.0)
     history.answer_ended()
     other = History(REMEMBER_S)
-    other.load(history.save(100.0), wall_s=101.0, now_s=0.0)
+    other.load(history.save(100.0, 0.0), wall_s=101.0, now_s=0.0)
     assert other.replay(0.0) == history.replay(0.0)

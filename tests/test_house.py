@@ -113,8 +113,8 @@ IMPURE = {
 CATCHES_ALL: dict[str, str] = {}
 
 FUNCTION_LIMIT = 60  # lines of the longest function, a screen
-FILE_LIMIT = 530  # lines of the longest file
-LONGER = {"conversation": 1250}  # one file decides everything: its table is worth the scrolling
+FILE_LIMIT = 550  # lines of the longest file
+LONGER = {"conversation": 1300}  # one file decides everything: its table is worth the scrolling
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -132,11 +132,12 @@ class History:
 
     # ── over a restart ───────────────────────────────────────────────────────────────────────
 
-    def save(self, wall_s: float) -> bytes:
-        """As a file, with the time of the wall clock."""
+    def save(self, wall_s: float, now_s: float) -> bytes:
+        """As a file, with the time of the newest turn by the wall clock."""
         self.answer_ended()
         turns = [_Turn(one.who, one.text) for one in self._turns]
-        return msgspec.json.encode(_File(VERSION, wall_s, turns))
+        age_s = now_s - self._newest_s if turns else 0.0
+        return msgspec.json.encode(_File(VERSION, wall_s - age_s, turns))
 
     def load(self, file: bytes, wall_s: float, now_s: float) -> None:
         """What `save` gave, if it is not too old; a clock that went back makes it too old.

@@ -16,7 +16,7 @@ The laws of a session:
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import h11
@@ -53,6 +53,7 @@ KEEP_ALIVE_S = 4.0  # documented are 8; at 8 to 10 sessions were seen to die (de
 MESSAGES_MAX = 64  # words that wait to be sent; sound does not wait here
 TAIL_LIMIT_S = 6.0  # zeros that end a turn where the end cannot be said
 TAIL_AGAIN_S = 1.0  # zeros before the end is said once more
+PROOF_LIMIT_S = 3.4  # for a pong when a text is late: less than until it is taken for missing
 
 # Close codes of either side for what is no WebSocket, no text or endless; and of the bare end.
 MISSPOKEN, ABNORMAL = (1002, 1007, 1009), 1006
@@ -138,6 +139,7 @@ class Session:
         self._tail_until_s: float | None = None
         self._tail_next_s = 0.0
         self._end_after_tail = False
+        self._doubted = trio.Event()
 
     # ── plain calls ──────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +181,10 @@ class Session:
 
         Where it cannot be said silence goes already. If that has not ended the turn, because the
         settings of this connection keep silence from ending any, only another connection will.
+        Whoever is there has to prove it: a link that is dead must not pass for an agent that has
+        heard nothing.
         """
+        self._doubted.set()
         if self._applied and self._can_end_turn:
             self._start_tail(TAIL_AGAIN_S)
             self._end_after_tail = True
@@ -245,6 +250,7 @@ class Session:
         nursery.start_soon(self._receive, ws)
         nursery.start_soon(self._send, ws)
         nursery.start_soon(self._keep_alive)
+        nursery.start_soon(self._want_proof, ws)
         nursery.start_soon(self._expect_ready, deadline_s)
         await self._over.wait()
         with trio.move_on_after(self._close_limit_s) as self._close_scope:
@@ -366,6 +372,19 @@ class Session:
             await trio.sleep(KEEP_ALIVE_S)
             if self._applied and self._alive not in self._messages:
                 self.say(KeepAlive())
+
+    async def _want_proof(self, ws: trio_websocket.WebSocketConnection) -> None:
+        """Ping when in doubt. The library sends it between two frames, as it does its pongs."""
+        with suppress(trio_websocket.ConnectionClosed):
+            while not self._over.is_set():
+                await self._doubted.wait()
+                self._doubted = trio.Event()
+                with trio.move_on_after(PROOF_LIMIT_S) as limit:
+                    await ws.ping()
+                if limit.cancelled_caught:
+                    self._close_limit_s = 0.0  # nobody would read it
+                    words = f"no answer to a ping in {PROOF_LIMIT_S} s"
+                    self._end(AgentLost(Trouble.LINK_LOST, words))
 
     async def _send(self, ws: trio_websocket.WebSocketConnection) -> None:
         """The only task that sends; between two frames it looks for what is most urgent."""

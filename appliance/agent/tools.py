@@ -153,6 +153,7 @@ class Tools:
             tell the agent; it may raise `DeviceError`.
         run: how a command is run.
         environ: what a command finds there, cleaned by `run`.
+        confirmation_over: told when a person need not be asked any more, answered or not.
         ask_confirmation: asks a person whether the function of this name may run, and tells the
             answer at any time later, at once even. Whatever it tells after 10 s, or after
             `cancel`, counts for nothing. It is asked one thing at a time.
@@ -166,6 +167,7 @@ class Tools:
         run: Run,
         environ: Mapping[str, str],
         ask_confirmation: AskConfirmation,
+        confirmation_over: Callable[[], None] = lambda: None,
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         assert len(self._tools) == len(tools), "two tools of one name"
@@ -175,6 +177,7 @@ class Tools:
         self._run = run
         self._environ = environ
         self._ask_confirmation = ask_confirmation
+        self._confirmation_over = confirmation_over
         self._asking = trio.Lock()
         self._running: set[_Running] = set()  # and those that wait to be
         self._begin, self._begun = trio.open_memory_channel[_Running](RUNNING_MAX)
@@ -186,6 +189,11 @@ class Tools:
             for tool in self._tools.values()
         )
         return (*(BUILT_IN[name] for name in self._builtins), *owners)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call runs, or waits to."""
+        return bool(self._running)
 
     async def serve(self) -> None:
         """Run what is called, until cancelled; then everything that runs is ended."""
@@ -267,8 +275,11 @@ class Tools:
 
         async with self._asking:  # one press allows one thing
             self._ask_confirmation(name, tell)
-            with trio.move_on_after(CONFIRM_LIMIT_S):
-                await heard.wait()
+            try:
+                with trio.move_on_after(CONFIRM_LIMIT_S):
+                    await heard.wait()
+            finally:
+                self._confirmation_over()
             return told[:1] == [True]
 
     async def _command(self, tool: Tool, arguments: Arguments) -> _Outcome:

@@ -122,6 +122,11 @@ class Utterances:
         return bool(self._heard)
 
     @property
+    def unanswered_sound(self) -> bytes:
+        """What the agent has taken last, and not answered yet."""
+        return b"".join(bytes(one.sound) for one in self._heard)
+
+    @property
     def speaking(self) -> bool:
         """The open utterance holds speech, or more unsent sound than a message in the making."""
         one = self._open
