@@ -145,7 +145,7 @@ def _tags(tags: tuple[str, ...]) -> str:
 
 
 def _conversation(limit_s: float) -> str:
-    # Sessions of the agent end after two hours, whoever talks (PROTOCOL.md, limits).
+    # Sessions of the agent end after two hours, whoever talks (changelog of 31 July 2026).
     return "" if limit_s == 0 or limit_s >= 10 else "wanted 0 (no limit) or 10 to 7000 seconds"
 
 

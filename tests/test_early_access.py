@@ -392,7 +392,7 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
     ({"type": "Open"}, Unhandled("Open")),
     ({"type": ""}, Unhandled("")),
 ]
-# PROTOCOL's list, and the Python SDK's own events.
+# The documented list, and the Python SDK's own events.
 TYPES = {
     "Welcome",
     "SettingsApplied",
