@@ -104,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
     for name, words in (*said, ("prompt", "give the agent another prompt")):
         command(name, words, _ask).add_argument("text", metavar="TEXT")
+    volume = command("volume", "how loud the box speaks, until it is started anew", _ask)
+    volume.add_argument("level", metavar="N", type=int, help="0 to 100; 0 is silence")
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 
@@ -315,7 +317,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace) -> int:
     from appliance.host import remote
 
-    given = {name: getattr(arguments, name) for name in ("text", "model") if name in arguments}
+    given = {
+        name: getattr(arguments, name) for name in ("text", "model", "level") if name in arguments
+    }
     answer = remote.call(arguments.socket or _socket(), arguments.command, **given)
     if arguments.json:
         _print_json(answer)

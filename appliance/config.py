@@ -214,6 +214,7 @@ class Audio(Struct, frozen=True):
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
+    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 

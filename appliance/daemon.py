@@ -134,6 +134,8 @@ class Daemon:
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
+        self.volume = config.audio.volume
+        self._speaker.set_volume(self.volume)
         self._address = Address.of(config.agent.url)
         self._session: Session | None = None
         self._dialled = trio.Event()
@@ -522,6 +524,12 @@ class Daemon:
     def status(self) -> dict[str, object]:
         """What is true now."""
         return self._face.status(self._request_id)
+
+    def set_volume(self, level: int) -> None:
+        """How loud the box speaks, 0 to 100, until it is started anew."""
+        self.volume = level
+        self._speaker.set_volume(level)
+        self._face.publish("volume", level=level)
 
     @property
     def session(self) -> Session | None:

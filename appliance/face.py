@@ -33,6 +33,7 @@ class Household(Protocol):
     answers: Answers
     meter: Meter
     brief: Brief
+    volume: int
 
 
 class Face:
@@ -148,6 +149,7 @@ class Face:
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
+                "volume": self._house.volume,
             },
             "panel": {
                 "state": "missing" if self._panel_trouble else "open",

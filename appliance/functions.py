@@ -20,7 +20,15 @@ from appliance.agent.messages import (
     Say,
 )
 from appliance.agent.session import Session
-from appliance.agent.tools import END_CONVERSATION, GET_STATUS, MUTE_MICROPHONE, Tool, Tools
+from appliance.agent.tools import (
+    END_CONVERSATION,
+    GET_STATUS,
+    MUTE_MICROPHONE,
+    SET_VOLUME,
+    Arguments,
+    Tool,
+    Tools,
+)
 from appliance.config import Tool as Setting
 from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
@@ -40,6 +48,9 @@ class Household(Protocol):
     def publish(self, event: str, **more: object) -> None:
         """Tell those who watch."""
 
+    def set_volume(self, level: int) -> None:
+        """How loud the box speaks, 0 to 100."""
+
     def status(self) -> Mapping[str, object]:
         """What is true now."""
 
@@ -53,6 +64,7 @@ class Functions:
         self._tools = Tools(
             [Tool(**msgspec.structs.asdict(one)) for one in settings],
             {
+                SET_VOLUME.name: self._set_volume,
                 END_CONVERSATION.name: self._end_conversation,
                 MUTE_MICROPHONE.name: self._mute_microphone,
                 GET_STATUS.name: lambda _: json.dumps(house.status()),
@@ -114,6 +126,12 @@ class Functions:
                 session.say(Say(words))
         self._house.publish("permission asked", function=name)
         self._house.tell(Event.PERMISSION_ASKED)
+
+    def _set_volume(self, arguments: Arguments) -> str:
+        level = arguments["level"]
+        assert isinstance(level, int), "checked by its schema"
+        self._house.set_volume(level)
+        return f"The volume is {level} of 100."
 
     def _end_conversation(self, _: object) -> str:
         self._house.tell(Event.ENDED)

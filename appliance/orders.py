@@ -14,6 +14,7 @@ from appliance.host.remote import CommandError
 from appliance.purse import Purse
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
+VOLUME_MAX = 100
 WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
 
 
@@ -34,6 +35,9 @@ class Household(Protocol):
     @property
     def session(self) -> Speaking | None:
         """The session that stands."""
+
+    def set_volume(self, level: int) -> None:
+        """How loud the box speaks, 0 to 100."""
 
     def tell(self, event: Event, why: Trouble | None = None) -> None:
         """Something happened."""
@@ -66,12 +70,19 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
             session.say(message)
         return {"now": session is not None}
 
+    def volume(level: object) -> dict[str, object]:
+        if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= VOLUME_MAX:
+            raise CommandError(f"wanted a level of 0 to {VOLUME_MAX}")
+        house.set_volume(level)
+        return {"level": level}
+
     return {
         "press": lambda: told(Event.PRESSED),
         "release": lambda: told(Event.RELEASED),
         "mute": lambda: told(Event.MUTED),
         "unmute": lambda: told(Event.UNMUTED),
         "forget": lambda: told(Event.FORGOTTEN),
+        "volume": volume,
         "spend": house.purse.report,
         "say": lambda text: to_be_said(Say(_words(text))),
         "ask": lambda text: to_be_said(Ask(_words(text))),

@@ -57,6 +57,7 @@ period_ms = 20
 message_ms = 40
 prebuffer_ms = 60
 lead_in_ms = 0
+volume = 100
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -99,6 +100,7 @@ period_ms = 10
 message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
+volume = 40
 [panel.lamp]
 kind = "none"
 [panel.buttons]
@@ -297,7 +299,7 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
     [
         ('mode = "hold"', 'mode = "hold": no such key; it belongs in [talk]'),
         ("[talk]\nrate_hz = 8000", "[talk] rate_hz = 8000: no such key; it belongs in [audio]"),
-        ("volume = 3", "volume = 3: no such key; the nearest is ["),
+        ("loudness = 3", "loudness = 3: no such key; the nearest is ["),
         ("talk = 3", "talk = 3: wanted a section [talk]"),
         ("[[talk]]", "talk = […]: wanted a section [talk]"),
         ("[panel]\nlamp = 25", "[panel] lamp = 25: wanted a section [panel.lamp]"),
@@ -313,6 +315,7 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[audio]\nperiod_ms = 4", "wanted a whole number of milliseconds from 5 to 100"),
         ("[audio]\nmessage_ms = 201", "wanted a whole number of milliseconds from 20 to 200"),
         ("[audio]\nprebuffer_ms = 1001", "wanted a whole number of milliseconds from 0 to 1000"),
+        ("[audio]\nvolume = 101", "from 0 to 100"),
         ("[audio]\nlead_in_ms = 2001", "wanted a whole number of milliseconds from 0 to 2000"),
         ("[audio]\ncapture = ''", 'capture = "": wanted the name of an ALSA card'),
         ('[audio]\ncapture = "a\\u0000"', 'capture = "a�": wanted the name of an ALSA card'),

@@ -1,5 +1,6 @@
 """The far end in a whole box: what is remembered, said in words, spent; and the other dialect."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -272,6 +273,21 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
         [answer] = answers_of(box)
         assert ("did not allow" in answer) is not presses
         assert box.look.name != "hurried, mostly on"
+
+
+async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(2, "set_volume", '{"level": 50}'),))
+    async with a_box(manners=manners) as box:
+        order(box, "volume", level=100)  # type: ignore[arg-type]
+        await ask(box)
+        loud = max(array("h", bytes(box.room.heard[-1][1])))
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        await box.until(Phase.RESTING)
+        half = max(array("h", bytes(box.room.heard[-1][1])))
+        assert half == pytest.approx(loud / 10, rel=0.01)  # -20 dB
+        with pytest.raises(CommandError, match="0 to 100"):
+            order(box, "volume", level="loud")
 
 
 async def test_a_permission_does_not_outlive_its_call(autojump_clock: MockClock) -> None:
