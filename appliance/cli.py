@@ -85,12 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     agent = command("agent", "run the stand-in agent alone, on loopback", _agent)
     agent.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
     agent.add_argument("--port", type=_port, default=8765, help="0 finds one (%(default)s)")
-    agent.add_argument(
-        "--ca-file",
-        type=Path,
-        metavar="FILE",
-        help="speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it",
-    )
+    trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
+    agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("status", "what is true now", _ask)
@@ -104,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
     for name, words in (*said, ("prompt", "give the agent another prompt")):
         command(name, words, _ask).add_argument("text", metavar="TEXT")
-    volume = command("volume", "how loud the box speaks, until it is started anew", _ask)
-    volume.add_argument("level", metavar="N", type=int, help="0 to 100; 0 is silence")
+    volume = command("volume", "how loud the box speaks (0 to 100), until its next start", _ask)
+    volume.add_argument("level", metavar="N", type=int)
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 

@@ -134,8 +134,7 @@ class Daemon:
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
-        self.volume = config.audio.volume
-        self._speaker.set_volume(self.volume)
+        self.set_volume(config.audio.volume)
         self._address = Address.of(config.agent.url)
         self._session: Session | None = None
         self._dialled = trio.Event()
