@@ -6,18 +6,23 @@ the panel is opened, because they are slow to import and many a machine has no p
 
 import functools
 import logging
+import os
 import random
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from appliance import config
+from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
-from appliance.host import service
+from appliance.host import service, spend
+from appliance.host.credential import Credential
+from appliance.host.state import StateFile
 from appliance.parts import Button, Lamp, Parts, Tell
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
@@ -81,6 +86,7 @@ def real_parts(
         open_speaker=open_speaker,
         open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
+        keeps_state=True,
         played=played,
     )
 
@@ -112,6 +118,7 @@ def standin_parts(
         open_speaker=room.open_speaker,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
+        keeps_state=False,
         played=played,
     )
     return parts, standins
@@ -126,16 +133,20 @@ def _parts(
     open_speaker: Callable[[], Playback],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[Tell, Tell], Button],
+    keeps_state: bool,
     played: Callable[[bytes], None] | None,
 ) -> Parts:
-    key = config.key(settings.agent.url, environ)
-    address = Address.of(settings.agent.url)
-    dialer = Dialer(address, ca_file=settings.agent.ca_file)
+    agent = settings.agent
+    key = None if agent.key_command else config.key(agent.url, environ)
+    credential = Credential(key, agent.key_command, environ=environ)
+    dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
+    state = _state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
         prepare=dialer.prepare,
-        authorization=None if key is None else f"Token {key}",
+        authorize=credential.authorization,
+        forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
         open_lamp=open_lamp,
@@ -143,10 +154,39 @@ def _parts(
         random=random.SystemRandom().random,
         manager=_Manager(),
         name=socket.gethostname(),
+        environ=environ,
+        spend_book=StateFile(state / "spend", spend.VERSION) if keeps_state else None,
+        history_book=(
+            StateFile(state / "history", history.VERSION)
+            if keeps_state and agent.remember_over_restart
+            else None
+        ),
+        keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,
         played=played,
     )
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    """systemd's, else the usual one of the system or of this user; made if it is missing.
+
+    Where it cannot be made the box works on, and forgets at each start.
+    """
+    folder = _state_name(environ)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _state_name(environ: Mapping[str, str]) -> Path:
+    given = environ.get("STATE_DIRECTORY")
+    if given:
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/voice-appliance")
+    base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "voice-appliance"
 
 
 def _open_lamp(lamp: config.Lamp) -> Lamp | None:

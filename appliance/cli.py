@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     agent = command("agent", "run the stand-in agent alone, on loopback", _agent)
     agent.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
     agent.add_argument("--port", type=_port, default=8765, help="0 finds one (%(default)s)")
+    trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
+    agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
+    agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
@@ -92,6 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     command("release", "let the button go", _ask)
     command("mute", "shut the microphone", _ask)
     command("unmute", "open it again", _ask)
+    command("forget", "forget the conversation", _ask)
+    command("spend", "what open connections have cost", _ask)
+    said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
+    for name, words in (*said, ("prompt", "give the agent another prompt")):
+        command(name, words, _ask).add_argument("text", metavar="TEXT")
+    volume = command("volume", "how loud the box speaks (0 to 100), until its next start", _ask)
+    volume.add_argument("level", metavar="N", type=int)
+    command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 
 
@@ -246,9 +257,12 @@ def _event_line(event: dict[str, object]) -> str:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
+    import functools
+
     import trio
 
-    from appliance.standin.agent import Connection, StandinAgent
+    from appliance.standin import certificate
+    from appliance.standin.agent import EARLY_PATH, PATH, Connection, StandinAgent
 
     def tell(connection: Connection, words: str) -> None:
         if arguments.json:
@@ -258,14 +272,18 @@ def _agent(arguments: argparse.Namespace) -> int:
 
     async def listen() -> None:
         agent = StandinAgent(tell=tell)
+        file = arguments.ca_file
+        tls = None if file is None else certificate.make(file)
+        serve = functools.partial(agent.listen, arguments.host, arguments.port, tls=tls)
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(agent.listen, arguments.host, arguments.port)
+            port = await nursery.start(serve)
             host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-            url = f"ws://{host}:{port}/v1/agent/converse"
-            if arguments.json:
-                _print_json({"event": "listening", "url": url})
-            else:
-                print(f'listening: [agent] url = "{url}"', flush=True)
+            for path in (PATH, EARLY_PATH):
+                url = f"{'ws' if tls is None else 'wss'}://{host}:{port}{path}"
+                if arguments.json:
+                    _print_json({"event": "listening", "url": url})
+                else:
+                    print(f'listening: [agent] url = "{url}"', flush=True)
 
     try:
         trio.run(listen)
@@ -283,7 +301,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from appliance import config
 
     settings = _settings(arguments)
-    config.key(settings.agent.url, os.environ)
+    if not settings.agent.key_command:
+        config.key(settings.agent.url, os.environ)
     if arguments.json:
         _print_json({"ok": True})
     else:
@@ -294,7 +313,10 @@ def _check(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace) -> int:
     from appliance.host import remote
 
-    answer = remote.call(arguments.socket or _socket(), arguments.command)
+    given = {
+        name: getattr(arguments, name) for name in ("text", "model", "level") if name in arguments
+    }
+    answer = remote.call(arguments.socket or _socket(), arguments.command, **given)
     if arguments.json:
         _print_json(answer)
     else:

@@ -1,43 +1,46 @@
 """The settings: one TOML file, read once, checked whole, frozen. Pure but for `read` and `key`.
 
-Every key has a default, so the empty file is a box that works. Each key is judged by itself, so
-that no fault hides another: all of them come in one `ConfigError`, each with file, section, key,
-value and what was wanted. Unknown keys are faults, because a misspelt key that is passed over is
-a setting that its owner believes in. Only then are keys compared with one another, and only
-sound ones.
+Every key has a default, so the empty file is a box that works; only an entry of [[tools]] has to
+say what it is. Unknown keys are faults, because a misspelt key that is passed over is a setting
+that its owner believes in, and so is every other key that could have no effect beside the rest.
+All faults come in one `ConfigError`, each with file, section, key, value and what was wanted:
+how they are found is `config_reader`'s, and what is known of the agent's tables `config_wire`'s.
 
-What a key accepts stands in its type, and what is said of a wrong value is made from that type.
-A rule that no type can say is a function beside it: it answers what was wanted, or nothing.
-
-The API key is no setting and never part of a message. Whatever looks like a secret in a file of
-settings is told without its value, and so are whole tables, where a key of the owner's may lie.
+The API key is no setting and never part of a message.
 """
 
-import datetime as dt
-import difflib
 import ipaddress
-import math
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from msgspec import Meta, Struct, ValidationError, convert, field, inspect
-from msgspec.structs import fields
+from msgspec import Meta, Struct, field
 
+from appliance.agent import early_access, v1
+from appliance.agent.dialect import is_early_access
+from appliance.config_reader import Reader, Table, keys, rule, shown
+from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
 
 CREDENTIAL: Final = "deepgram-api-key"
 VARIABLE: Final = "DEEPGRAM_API_KEY"
 KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mistake
-SHOWN_CHARACTERS = 60  # of a wrong value: enough to find it
-DEPTH_LIMIT = 32  # tables in tables; `a.b.c…` nests as deep as a line is long
-SECRET_WORDS = ("key", "secret", "token", "passw", "credential", "auth")
-UNITS = {"_ms": " of milliseconds", "_s": " of seconds", "_hz": " of Hz"}
+# Functions that the box has itself; no entry of [[tools]] may be called so.
+BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
 
-Check = Callable[[Any], str]
-Table = dict[str, Any]
+ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
+TOOL_NAME = "1 to 64 letters, digits, _ and -"
+TOOL_DESCRIPTION = "a sentence that tells the agent when to call it"
+SECRETS = f"wanted the API key in the credential {CREDENTIAL} or in {VARIABLE}"
+# Names that are the API's, and where they go.
+ELSEWHERE = {
+    "language": "it belongs in [agent.listen.provider], with Nova; Flux has language_hints",
+    "keyterms": "it belongs in [agent.listen.provider]",
+    "model": "it belongs in a provider of [agent] listen, think or speak",
+    "functions": "those of this box are [[tools]]",
+}
 
 
 def is_loopback(host: str | None) -> bool:
@@ -58,8 +61,8 @@ def is_loopback(host: str | None) -> bool:
 # What no type can say. Each answers what was wanted, or "".
 
 
-def _split(url: str) -> SplitResult | None:
-    """`url` in parts; None if it has no scheme of ours, no host, or cannot be read at all."""
+def _split(url: str, *schemes: str) -> SplitResult | None:
+    """`url` in parts; None if it has another scheme, no host, or cannot be read at all."""
     # urlsplit drops tabs and line ends in silence; what it drops is not what would be dialled.
     if not url.isprintable() or " " in url:
         return None
@@ -68,11 +71,11 @@ def _split(url: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    return parts if parts.scheme in {"ws", "wss"} and parts.hostname and port != 0 else None
+    return parts if parts.scheme in schemes and parts.hostname and port != 0 else None
 
 
 def _url(url: str) -> str:
-    parts = _split(url)
+    parts = _split(url, "ws", "wss")
     if parts is None:
         return "wanted an address like wss://HOST/PATH"
     if parts.username is not None:
@@ -84,31 +87,53 @@ def _url(url: str) -> str:
             "the API key would travel in the clear; wanted wss:// "
             "(ws:// only to localhost, 127.0.0.0/8 or ::1)"
         )
-    steps = [step for step in parts.path.split("/") if step]
-    if steps[-1:] == ["agent"] and "v1" not in steps:
-        return (
-            "the early-access dialect is not spoken by this version; "
-            "wanted a path like /v1/agent/converse"
-        )
     return ""
 
 
-def _wire(table: Table | list[Table]) -> str:
-    """What goes to the agent as it stands has to be JSON, which knows less than TOML."""
-    waiting: list[object] = [table]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, dt.date | dt.time):
-            return f"it goes to the agent as JSON, which has no dates; wanted {value} in quotes"
-        elif isinstance(value, float) and not math.isfinite(value):
-            return f"it goes to the agent as JSON, which has no {value}; wanted a number"
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return "it goes to the agent as JSON; wanted whole numbers of at most 64 bits"
-    return ""
+def _proxy(url: str) -> str:
+    parts = _split(url, "http")
+    is_bare = parts and parts.path in {"", "/"} and not parts.query + parts.fragment
+    if not url or (is_bare and parts and parts.port):
+        return ""
+    return "wanted an address like http://HOST:PORT, or http://NAME:PASSWORD@HOST:PORT"
+
+
+def _agent_id(name: str) -> str:
+    shape = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    return "" if not name or re.fullmatch(shape, name) else "wanted the UUID of a stored agent"
+
+
+def _argv(argv: tuple[str, ...]) -> str:
+    is_one = argv[:1] != () and argv[0].startswith("/") and not any("\0" in word for word in argv)
+    return "" if is_one else f"wanted {ARGV}"
+
+
+def _argv_or_none(argv: tuple[str, ...]) -> str:
+    return _argv(argv) if argv else ""
+
+
+def _tool_name(name: str) -> str:
+    if name in BUILT_IN_TOOLS:
+        return "the box has a function of this name itself; wanted another"
+    return "" if re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name) else f"wanted {TOOL_NAME}"
+
+
+def _tool_description(words: str) -> str:
+    return "" if words.strip() else f"wanted {TOOL_DESCRIPTION}"
+
+
+def _tool_parameters(schema: Table) -> str:
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if schema.get("type") != "object":
+        return 'wanted a JSON schema with type = "object"'
+    if not (
+        isinstance(properties, dict)
+        and all(isinstance(schema, dict) for schema in properties.values())
+    ):
+        return "wanted a JSON schema: properties is a table of tables"
+    if not (isinstance(required, list) and all(isinstance(name, str) for name in required)):
+        return "wanted a JSON schema: required is a list of names"
+    return json_fault(schema)
 
 
 def _card(name: str) -> str:
@@ -120,81 +145,76 @@ def _tags(tags: tuple[str, ...]) -> str:
 
 
 def _conversation(limit_s: float) -> str:
-    # Sessions of the agent end after two hours, whoever talks (PROTOCOL.md, limits).
+    # Sessions of the agent end after two hours, whoever talks (changelog of 31 July 2026).
     return "" if limit_s == 0 or limit_s >= 10 else "wanted 0 (no limit) or 10 to 7000 seconds"
-
-
-def _no_cap(usd: float) -> str:
-    return "" if usd == 0 else "this version keeps no cap; wanted 0"
-
-
-def _by(check: Check) -> Meta:
-    return Meta(extra={"check": check})
-
-
-def _refusing(words: dict[str | int, str]) -> Meta:
-    return Meta(extra={"refused": words})
 
 
 # The sections. Units are in the names.
 
 Pin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers of the 40-pin header
-Cap = Annotated[float, Meta(ge=0, le=1_000_000), _by(_no_cap)]
+Cap = Annotated[float, Meta(ge=0, le=1_000_000)]  # 0: none
 
 
 class Agent(Struct, frozen=True):
     """Whom to call and what to say first.
 
-    `listen`, `think` and `speak` reach the wire as they stand: one that is given replaces its
-    default whole, so that a new model needs no new version of this program.
+    `listen`, `think` and `speak` reach the wire as they stand: one that is given replaces the
+    dialect's own whole, so that a new model needs no new version of this program. None is that
+    default.
     """
 
-    url: Annotated[str, _by(_url)] = "wss://agent.deepgram.com/v1/agent/converse"
-    greeting: str = ""
+    url: Annotated[str, rule(_url)] = "wss://agent.deepgram.com/v1/agent/converse"
+    dialect: Literal["auto", "v1", "early-access"] = "auto"  # auto: by the path of `url`
+    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next five
+    greeting: str = ""  # spoken by `open` only
     prompt: str = "You are a helpful voice assistant. Answer in one or two short spoken sentences."
-    listen: Annotated[Table, _by(_wire)] = field(
-        default_factory=lambda: {
-            "provider": {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
-        }
-    )
-    think: Annotated[Table | list[Table], _by(_wire)] = field(
-        default_factory=lambda: {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}
-    )
-    speak: Annotated[Table | list[Table], _by(_wire)] = field(
-        default_factory=lambda: {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}}
-    )
+    listen: Annotated[Table | None, rule(json_fault)] = None
+    think: Annotated[Table | list[Table] | None, rule(json_fault)] = None
+    speak: Annotated[Table | list[Table] | None, rule(json_fault)] = None
     # 128 characters is the documented limit of a tag.
-    tags: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], _by(_tags)] = ()
+    tags: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], rule(_tags)] = ()
+    mip_opt_out: bool = False  # of Deepgram's model improvement programme
+    remember_over_restart: bool = False
+    key_command: Annotated[tuple[str, ...], rule(_argv_or_none, wanted=ARGV)] = ()
     ca_file: str = ""  # PEM certificates to trust instead of the system's; "" the system's
+    proxy: Annotated[str, rule(_proxy)] = ""  # HTTP CONNECT; "" none
+
+    @property
+    def spoken_dialect(self) -> str:
+        """The name of the dialect: that of `dialect`, or by the path of `url`."""
+        if self.dialect == "auto":
+            return early_access.NAME if is_early_access(self.url) else v1.NAME
+        return self.dialect
 
 
 class Talk(Struct, frozen=True):
     """When the box listens, and when it stops."""
 
-    mode: Annotated[
-        Literal["hold", "tap"],
-        _refusing({"open": 'this version has no "open"; wanted one of "hold", "tap"'}),
-    ] = "hold"
+    mode: Literal["hold", "tap", "open"] = "hold"
     tap_ms: Annotated[int, Meta(ge=0, le=2000)] = 250
+    long_press_s: Annotated[float, Meta(ge=1, le=10)] = 3.0
     preroll_ms: Annotated[int, Meta(ge=0, le=5000)] = 0
     duplex: Literal["half", "full"] = "half"
     hang_up_after_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
+    remember_for_s: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
     max_turn_s: Annotated[float, Meta(ge=1, le=600)] = 60.0
-    max_conversation_s: Annotated[float, Meta(ge=0, le=7000), _by(_conversation)] = 600.0
+    max_conversation_s: Annotated[float, Meta(ge=0, le=7000), rule(_conversation)] = 600.0
 
 
 class Audio(Struct, frozen=True):
-    """The cards, by their ALSA names, and the rate of sound in both directions."""
+    """The cards, by their ALSA names, and the form of sound in both directions."""
 
-    capture: Annotated[str, _by(_card)] = "default"
-    playback: Annotated[str, _by(_card)] = "default"
+    capture: Annotated[str, rule(_card)] = "default"
+    playback: Annotated[str, rule(_card)] = "default"
     rate_hz: Annotated[
-        Literal[8000, 16000, 24000, 32000, 48000],
-        _refusing({0: "this version finds no rate by itself; wanted one that the card has"}),
+        Literal[8000, 16000, 24000, 32000, 44100, 48000],
+        rule(refused={0: "this version finds no rate by itself; wanted one that the card has"}),
     ] = 16000
+    encoding: Literal["linear16", "mulaw", "alaw"] = "linear16"  # of the wire, not of the cards
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
+    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
@@ -225,11 +245,38 @@ class Log(Struct, frozen=True):
 
 
 class Spend(Struct, frozen=True):
-    """What an hour of open connection costs."""
+    """What an hour of open connection costs, and how much may be spent; 0 is no cap."""
 
     usd_per_hour: Annotated[float, Meta(ge=0, le=1000)] = 4.50
     usd_per_day_max: Cap = 0.0
     usd_per_month_max: Cap = 0.0
+
+
+class Keep(Struct, frozen=True):
+    """What of the conversations is kept on the box, and how much of it for how long."""
+
+    transcript: bool = False
+    audio: bool = False
+    max_mb: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    max_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A function that the agent may call: a command of this machine.
+
+    `command` is no line for a shell: a program by its absolute path, and its arguments.
+    """
+
+    name: Annotated[str, rule(_tool_name, wanted=TOOL_NAME)]
+    description: Annotated[str, rule(_tool_description, wanted=TOOL_DESCRIPTION)]
+    parameters: Annotated[Table, rule(_tool_parameters)] = field(
+        default_factory=lambda: {"type": "object", "properties": {}}
+    )
+    command: Annotated[tuple[str, ...], rule(_argv, wanted=ARGV)]
+    defer_until_eot: bool = False
+    confirm: Literal["", "button"] = ""
+    timeout_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
+    output_bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4096
 
 
 class Settings(Struct, frozen=True):
@@ -241,6 +288,12 @@ class Settings(Struct, frozen=True):
     panel: Panel = field(default_factory=Panel)
     log: Log = field(default_factory=Log)
     spend: Spend = field(default_factory=Spend)
+    keep: Keep = field(default_factory=Keep)
+    tools: tuple[Tool, ...] = ()
+
+
+KEYS: Final = keys(Settings)
+DEFAULTS: Final = Settings()
 
 
 def read(path: Path) -> Settings:
@@ -256,10 +309,9 @@ def read(path: Path) -> Settings:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}: line {line}: not UTF-8; wanted text"]) from error
-    reader = _Reader(str(path))
-    settings = reader.settings(text)
-    reader.look_at_certificates(settings.agent.ca_file)
-    return reader.unless_faulty(settings)
+    reader, settings = _parse(text, str(path))
+    _look_at_certificates(reader, settings.agent.ca_file)
+    return _unless_faulty(reader, settings)
 
 
 def parse(text: str, source: str) -> Settings:
@@ -268,8 +320,35 @@ def parse(text: str, source: str) -> Settings:
     Raises:
         ConfigError: something in it is wrong; its `faults` are all that could be found.
     """
-    reader = _Reader(source)
-    return reader.unless_faulty(reader.settings(text))
+    return _unless_faulty(*_parse(text, source))
+
+
+def _parse(text: str, source: str) -> tuple[Reader, Settings]:
+    reader = Reader(source, Settings, secrets=SECRETS, elsewhere=ELSEWHERE)
+    settings: Settings = reader.read(text)
+    _compare(reader, settings)
+    return reader, settings
+
+
+def _unless_faulty(reader: Reader, settings: Settings) -> Settings:
+    """`settings`, or all faults at once."""
+    if reader.faults:
+        raise ConfigError(reader.faults)
+    return settings
+
+
+def _look_at_certificates(reader: Reader, ca_file: str) -> None:
+    """Find a `ca_file` that cannot be used now, not at the first press."""
+    if not ca_file:
+        return
+    try:
+        content = Path(ca_file).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        reader.tell("[agent]", "ca_file", ca_file, f"cannot be read: {words}")
+        return
+    if b"-----BEGIN" not in content:
+        reader.tell("[agent]", "ca_file", ca_file, "wanted a file of PEM certificates")
 
 
 def key(url: str, environ: Mapping[str, str]) -> str | None:
@@ -287,7 +366,7 @@ def key(url: str, environ: Mapping[str, str]) -> str | None:
     if not found:
         found, where = environ.get(VARIABLE, "").strip(), f"${VARIABLE}"
     if not found:
-        parts = _split(url)
+        parts = _split(url, "ws", "wss")
         if parts is not None and is_loopback(parts.hostname):
             return None
         looked = f"nothing in {Path(directory) / CREDENTIAL}" if directory else "no credential"
@@ -316,207 +395,72 @@ def _credential(path: Path) -> tuple[str, str]:
     return raw.decode("utf-8", "replace").strip(), str(path)
 
 
-class _Reader:
-    """One reading of one file: collects its faults."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._faults: list[str] = []
-        self._unsound: set[str] = set()  # keys with a fault, as "section.key"
-
-    def settings(self, text: str) -> Settings:
-        """What `text` says; a faulty key has its default."""
-        given = self._document(text)
-        settings: Settings = self._section(Settings, given, "")
-        self._compare(settings)
-        return settings
-
-    def unless_faulty(self, settings: Settings) -> Settings:
-        """`settings`, or all faults at once."""
-        if self._faults:
-            raise ConfigError(self._faults)
-        return settings
-
-    def look_at_certificates(self, ca_file: str) -> None:
-        """Find a `ca_file` that cannot be used now, not at the first press."""
-        if not ca_file:
-            return
-        try:
-            content = Path(ca_file).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            words = error.strerror if isinstance(error, OSError) else str(error)
-            self._tell("agent", "ca_file", ca_file, f"cannot be read: {words}")
-            return
-        if b"-----BEGIN" not in content:
-            self._tell("agent", "ca_file", ca_file, "wanted a file of PEM certificates")
-
-    def _document(self, text: str) -> Table:
-        try:
-            given = tomllib.loads(text)
-        except RecursionError:
-            self._faults.append(f"{self._source}: nested too deep; wanted sections with keys")
-        except ValueError as error:  # TOMLDecodeError is one, and numbers without end are others
-            self._faults.append(f"{self._source}: {error}; wanted TOML")
-        else:
-            if not _is_too_deep(given):
-                return given
-            self._faults.append(f"{self._source}: nested too deep; wanted sections with keys")
-        return {}
-
-    def _section(self, kind: type[Any], given: Table, section: str) -> Any:
-        """A `kind` made of the sound keys of `given`."""
-        known = {known.name: known.type for known in fields(kind)}
-        sound = {}
-        for name, value in given.items():
-            path = f"{section}.{name}" if section else name
-            if name not in known:
-                self._tell_unknown(section, name, value, known)
-            elif isinstance(known[name], type) and issubclass(known[name], Struct):
-                if isinstance(value, dict):
-                    sound[name] = self._section(known[name], value, path)
-                else:
-                    self._unsound.add(path)
-                    self._tell(section, name, value, f"wanted a section [{path}]")
-            else:
-                fault, judged = _judge(name, known[name], value)
-                if fault:
-                    self._unsound.add(path)
-                    self._tell(section, name, value, fault)
-                else:
-                    sound[name] = judged
-        return kind(**sound)
-
-    def _compare(self, settings: Settings) -> None:
-        """What keys are to one another."""
-        lamp, talk = settings.panel.lamp, settings.panel.buttons.talk
-        ours = {"panel.lamp", "panel.lamp.kind", "panel.lamp.pin", "panel.buttons.talk"}
-        if lamp.kind == "led" and lamp.pin == talk and not ours & self._unsound:
-            self._tell("panel.buttons", "talk", talk, "[panel.lamp] has this pin; wanted another")
-
-    def _tell_unknown(self, section: str, name: str, value: object, known: Iterable[str]) -> None:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-        if not section:
-            if isinstance(value, dict | list):
-                at = _bare(name)
-                self._faults.append(
-                    f"{self._source}: [{at}]: no such section; the nearest is [{nearest}]"
-                )
-                return
-            nearest = f"[{nearest}]"
-        if any(word in name.lower() for word in SECRET_WORDS):
-            at = f"[{section}] " if section else ""
-            self._faults.append(
-                f"{self._source}: {at}{_bare(name)}: no such key; secrets are not settings: "
-                f"wanted the API key in the credential {CREDENTIAL} or in {VARIABLE}"
-            )
-            return
-        home = [at for at, names in KEYS.items() if name in names]
-        words = f"it belongs in [{home[0]}]" if home else f"the nearest is {nearest}"
-        self._tell(section, name, value, f"no such key; {words}")
-
-    def _tell(self, section: str, name: str, value: object, words: str) -> None:
-        at = f"[{section}] " if section else ""
-        self._faults.append(f"{self._source}: {at}{_bare(name)} = {_shown(value)}: {words}")
+# What keys are to one another. Only sound ones are compared.
 
 
-def _judge(name: str, kind: Any, value: object) -> tuple[str, Any]:
-    """(what was wanted, None), or ("", the value as the settings keep it)."""
-    info = inspect.type_info(kind)
-    extra: dict[str, Any] = {}
-    if isinstance(info, inspect.Metadata):
-        extra, info = info.extra or {}, info.type
-    try:
-        judged = convert(value, kind)
-    except ValidationError:
-        refused: dict[object, str] = extra.get("refused", {})
-        if type(value) in {str, int} and value in refused:  # false is 0 to a dictionary
-            return refused[value], None
-        return f"wanted {_wanted(name, info)}", None
-    check: Check | None = extra.get("check")
-    return (check(judged) if check else ""), judged
+def _compare(reader: Reader, settings: Settings) -> None:
+    """Tell what contradicts itself."""
+    lamp, talk = settings.panel.lamp, settings.panel.buttons.talk
+    if lamp.kind == "led" and lamp.pin == talk and reader.is_sound("panel"):
+        reader.tell("[panel.buttons]", "talk", talk, "[panel.lamp] has this pin; wanted another")
+    for name in ("usd_per_day_max", "usd_per_month_max"):
+        cap = getattr(settings.spend, name)
+        if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
+            words = "usd_per_hour = 0 counts nothing, so no cap is ever reached; wanted a price"
+            reader.tell("[spend]", name, cap, words)
+    _compare_agent(reader, settings)
+    if reader.is_sound("agent.url", "agent.dialect"):
+        _compare_dialect(reader, settings)
+    if reader.is_sound("agent.prompt", "agent.think", "tools"):
+        _compare_think(reader, settings)
 
 
-def _wanted(name: str, info: inspect.Type) -> str:
-    """What a type accepts, in words."""
-    unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
-    match info:
-        case inspect.LiteralType(values=values):
-            return "one of " + ", ".join(_shown(value) for value in values)
-        case inspect.IntType(ge=low, le=high):
-            return f"a whole number{unit} from {low} to {high}"
-        case inspect.FloatType(ge=low, le=high):
-            return f"a number{unit} from {low:g} to {high:g}"
-        case inspect.StrType():
-            return "text"
-        case inspect.VarTupleType(item_type=inspect.StrType(max_length=length)):
-            return f"a list of texts of at most {length} characters"
-        case inspect.DictType():
-            return "a table"
-        case _:
-            return "a table or a list of tables"
+def _compare_agent(reader: Reader, settings: Settings) -> None:
+    """What [agent] says twice, or in vain."""
+    agent = settings.agent
+    for name in ("prompt", "greeting", "listen", "think", "speak"):
+        value = getattr(agent, name)
+        if agent.id and value != getattr(DEFAULTS.agent, name):
+            words = f"id = {shown(agent.id)} is an agent that has its own; wanted one of the two"
+            reader.tell("[agent]", name, value, words)
+    if agent.proxy and agent.url.lower().startswith("ws:") and reader.is_sound("agent.url"):
+        words = f"url = {shown(agent.url)} is this machine, and no proxy's; wanted one of the two"
+        reader.tell("[agent]", "proxy", agent.proxy, words)
+    if agent.remember_over_restart and settings.talk.remember_for_s == 0:
+        words = "[talk] remember_for_s = 0 remembers nothing; wanted one of the two"
+        reader.tell("[agent]", "remember_over_restart", True, words)
 
 
-def _is_too_deep(table: Table) -> bool:
-    layer: list[object] = [table]
-    for _ in range(DEPTH_LIMIT):
-        layer = [
-            inner
-            for value in layer
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-    return bool(layer)
+def _compare_dialect(reader: Reader, settings: Settings) -> None:
+    """What the dialect has no words for, and what the far end would refuse."""
+    agent, audio = settings.agent, settings.audio
+    dialect = agent.spoken_dialect
+    chosen = "dialect" if agent.dialect != "auto" else "url"
+    for name in WORDLESS[dialect]:
+        value = getattr(agent, name)
+        if value:
+            words = f"{chosen} = {shown(getattr(agent, chosen))} means {dialect}, which has none"
+            reader.tell("[agent]", name, value, f"{words}; wanted it left out")
+    for block in ("listen", "think", "speak"):
+        given = getattr(agent, block)
+        if given is not None:
+            for refusal in refusals(dialect, block, given):
+                reader.tell(*refusal)
+    if reader.is_sound("agent.speak", "audio.rate_hz", "audio.encoding"):
+        speak = [] if agent.id else agent.speak  # nobody knows the voice of a stored agent
+        if fault := rate_fault(dialect, audio.encoding, audio.rate_hz, speak):
+            reader.tell("[audio]", "rate_hz", audio.rate_hz, fault)
 
 
-def _bare(name: str) -> str:
-    """A key as its owner wrote it, on one line."""
-    return _shown(name)[1:-1] or '""'
-
-
-def _shown(value: object) -> str:
-    """A value as its owner wrote it, or nearly: on one line and short."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            shown = _without_secrets(value)
-            cut = len(shown) > SHOWN_CHARACTERS
-            shown = shown[:SHOWN_CHARACTERS]
-            shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-            return f'"{shown}…"' if cut else f'"{shown}"'
-        case int():
-            return str(value) if -(2**63) <= value < 2**63 else "(a number of more than 64 bits)"
-        case dict():
-            return "{…}" if value else "{}"
-        case list():
-            # A list of lists or tables may hold a secret as any table may.
-            plain = not any(isinstance(item, dict | list) for item in value)
-            shown = ", ".join(_shown(item) for item in value) if plain else "…"
-            return f"[{shown}]" if len(shown) <= SHOWN_CHARACTERS else "[…]"
-        case _:
-            return str(value)
-
-
-def _without_secrets(text: str) -> str:
-    """An address without who is asked in at its door and with what; any other text as it is."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        return text
-    place, question, _ = rest.partition("?")
-    _, at, place = place.rpartition("@")
-    return f"{scheme}://{'…@' if at else ''}{place}{'?…' if question else ''}"
-
-
-def _keys(kind: type[Any], section: str) -> dict[str, frozenset[str]]:
-    """Every key that there is, by its section."""
-    inner: dict[str, frozenset[str]] = {}
-    plain = []
-    for known in fields(kind):
-        if isinstance(known.type, type) and issubclass(known.type, Struct):
-            inner |= _keys(known.type, f"{section}.{known.name}" if section else known.name)
-        else:
-            plain.append(known.name)
-    return {section: frozenset(plain), **inner} if plain else inner
-
-
-KEYS: Final = _keys(Settings, "")
+def _compare_think(reader: Reader, settings: Settings) -> None:
+    """What a `think` of the owner's takes the place of."""
+    think, prompt = settings.agent.think, settings.agent.prompt
+    entries = [think] if isinstance(think, dict) else think or []
+    own = [name for name in ("prompt", "instructions") if all(name in one for one in entries)]
+    if entries and own and prompt != DEFAULTS.agent.prompt:
+        words = f"think.{own[0]} goes in its place; wanted one of the two"
+        reader.tell("[agent]", "prompt", prompt, words)
+    functions = [one["functions"] for one in entries if "functions" in one]
+    if functions and settings.tools:
+        words = "they go in the place of those of [[tools]]; wanted one of the two"
+        reader.tell("[agent]", "think.functions", functions[0], words)

@@ -16,8 +16,9 @@ being kept; how far the connection has come is the link's business.
 Rule 3: each phase that is busy has a deadline armed, with a named outcome. A hypothesis test
 walks at random and holds us to it.
 
-Two profiles share the table and differ in the rows of the finger: in `hold` the utterance ends
-when the button is let go; in `tap` the microphone stays open and the agent finds the ends.
+Three profiles share the table and differ in the rows of the finger: in `hold` the utterance ends
+when the button is let go; in `tap` and `open` the microphone stays open and the agent finds the
+ends; `open` is connected from the start and comes back by itself.
 
 Decided here, where the design left room:
   * In `tap` the box listens again after an answer: sound is kept then, and the lamp says so.
@@ -28,6 +29,10 @@ Decided here, where the design left room:
     merely came to stand: a server that accepts and then fails is not dialled in a loop.
   * An answer withheld under a held button that belongs to an earlier utterance (its text came
     meanwhile) gives way to the new one when the button is let go.
+  * `ask` and `say` wake an asleep box, as a press would; while somebody talks they are declined.
+  * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
+    memory of it ends only with the session.
+  * A press while the box asks for a permission gives it, and means nothing else.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
 """
 
@@ -50,6 +55,9 @@ SOUND_GAP_S = 1.5  # an answer without its end: so long after the last sample it
 ECHO_S = 0.3  # a room is quiet so long after the speaker
 GRACE_S = 1.5  # an impatient second press ends nothing
 LAST_ANSWER_S = 60.0  # a full conversation: so long may what goes on go on
+PERMISSION_S = 10.0
+RENEWAL_S = 6600.0  # sessions end after two hours, with a warning at 1:55
+RENEWAL_AGAIN_S = 10.0  # somebody is at it: look again
 SHOW_BRIEFLY_S = 3.0
 SHOW_S = 30.0
 BACKOFF_MIN_S = 0.5
@@ -64,6 +72,7 @@ class Mode(Enum):
 
     HOLD = "hold"
     TAP = "tap"
+    OPEN = "open"
 
 
 class Phase(Enum):
@@ -89,10 +98,18 @@ class Link(Enum):
 class Event(Enum):
     """What can happen. The value is its word in the journal and in the README."""
 
+    STARTED = "start"
     PRESSED = "press"
     RELEASED = "release"
     MUTED = "mute"
     UNMUTED = "unmute"
+    ASKED = "ask or say"
+    ENDED = "end of the conversation"
+    FORGOTTEN = "forget"
+    CAP_REACHED = "cap reached"
+    CAP_LIFTED = "cap lifted"
+    PERMISSION_ASKED = "permission asked"
+    PERMISSION_OFF = "permission not needed"
     LINK_UP = "link ready"
     LINK_DOWN = "link closed"
     LINK_LOST = "link lost"
@@ -101,6 +118,7 @@ class Event(Enum):
     USER_TEXT = "user text"
     STILL_THINKING = "still thinking"
     THINK_FAILED = "thinking failed"
+    SAY_REFUSED = "not said"
     ANSWER_BEGAN = "answer's first sound"
     AUDIO_DONE = "answer sent whole"
     SPEAKER_DRY = "last sample played"
@@ -110,6 +128,7 @@ class Event(Enum):
     SPEAKER_FOUND = "speaker open"
     # Deadlines, each armed by a cell
     TAP_OVER = "longer than a tap"
+    LONG_PRESS = "long press"
     TAIL_OVER = "end of the tail"
     TURN_FULL = "utterance full"
     TEXT_LATE = "text is late"
@@ -120,6 +139,9 @@ class Event(Enum):
     ECHO_OVER = "room is quiet"
     QUIET_OVER = "quiet for long"
     CONVERSATION_OVER = "conversation full"
+    LAST_OVER = "last answer too long"
+    RENEWAL_DUE = "session grows old"
+    PERMISSION_OVER = "no permission"
     REDIAL_DUE = "time to redial"
     TROUBLE_OVER = "trouble shown"
 
@@ -137,6 +159,11 @@ class Action(Enum):
     CALL_OFF = "the ended utterances want no answer any more"
     DROP_SENT = "forget the ended utterances that were sent"
     DROP_ALL = "forget every utterance"
+    FORGET = "forget what was ever said"
+    ASK_AGAIN = "ask in words what was asked before the connection was lost"
+    SAY = "say to the agent what it was to be told"
+    ALLOW = "the permission is given"
+    DENY = "the permission is not given"
     SHUT = "send zeros for the microphone"
     CUT = "silence at once; this answer stays dead"
     CUT_BY_SERVER = "silence at once; the agent has stopped by itself"
@@ -159,6 +186,7 @@ class Talk:
     hang_up_after_s: float = 20.0
     max_turn_s: float = 60.0
     max_conversation_s: float = 600.0  # 0: none
+    long_press_s: float = 3.0
 
 
 class Ear(Protocol):
@@ -175,6 +203,10 @@ class Ear(Protocol):
     @property
     def sent(self) -> bool:
         """Some sound of the open utterance has been sent."""
+
+    @property
+    def unanswered(self) -> bool:
+        """The agent has taken an utterance, and nothing of its answer has begun."""
 
     @property
     def heard_early(self) -> bool:
@@ -208,6 +240,17 @@ class Cell(Enum):
     STAY = "-"
     BEGIN = "listen, dial"
     GO_ON = "the same utterance goes on"
+    ASK_MUTE = "(its release mutes); unconnected: dial now"
+    MUTE_IF_ASKED = "mute, if the press was meant so"
+    FORGET_ALL = "forget, hang up"
+    FORGET_SOON = "forget; hang up after the answer"
+    ASK = "think, dial"
+    DECLINE = "declined"
+    NOT_SAID = "rest, it was not said"
+    HANG_UP_CAPPED = "hang up; trouble: cap reached"
+    RENEW = "hang up and dial again"
+    RENEW_LATER = "renew it after this"
+    OPENED = "listen, if it is open"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
     ASK_END = "(its release hangs up)"
@@ -252,6 +295,9 @@ class Cell(Enum):
     REST = "rest"
     HANG_UP = "hang up, sleep"
     HANG_UP_AFTER = "hang up after the answer"
+    HANG_UP_NOW = "silence, hang up"
+    CAP_IN_QUIET = "hang up after the turn; trouble: cap reached"
+    LOST_ASLEEP = "redial, if it is open"
     EAR_LOST = "hang up; trouble: microphone missing"
     END_DEAF = "as a release, unheard"
     MOUTH_LOST = "hang up; trouble: speaker missing"
@@ -265,13 +311,22 @@ Row = tuple[Cell, Cell, Cell, Cell, Cell, Cell]
 _ = C.STAY
 
 # fmt: off
-# What means the same in both profiles.
+# What means the same in all profiles.
 #                        asleep         listening          thinking         speaking         resting          trouble
-_BOTH: Mapping[Event, Row] = {
+_ALL: Mapping[Event, Row] = {
     E.LINK_UP:          (C.NOT_WANTED,  C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     _,               C.RECONNECTED),
     E.LINK_DOWN:        (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               C.FALL_ASLEEP,   _),
     E.LINK_LOST:        (_,             C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (_,             C.DIAL_NOW,        C.DIAL_NOW,      _,               _,               C.DIAL_NOW),
+    E.ASKED:            (C.ASK,         C.DECLINE,         C.DECLINE,       C.DECLINE,       C.ASK,           C.ASK),
+    E.ENDED:            (_,             C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
+    E.LAST_OVER:        (_,             C.HANG_UP_NOW,     C.HANG_UP_NOW,   C.HANG_UP_NOW,   C.HANG_UP_NOW,   C.HANG_UP_NOW),
+    E.CAP_REACHED:      (_,             C.CAP_IN_QUIET,    C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP_CAPPED, C.HANG_UP_AFTER),
+    E.CAP_LIFTED:       (_,             _,                 _,               _,               _,               _),
+    E.PERMISSION_ASKED: (_,             _,                 _,               _,               _,               _),
+    E.PERMISSION_OFF:   (_,             _,                 _,               _,               _,               _),
+    E.PERMISSION_OVER:  (_,             _,                 _,               _,               _,               _),
+    E.SAY_REFUSED:      (_,             _,                 C.NOT_SAID,      _,               _,               _),
     E.TURN_SENT:        (_,             C.EXPECT_TEXT,     C.EXPECT_TEXT,   C.EXPECT_TEXT,   _,               _),
     E.TEXT_LATE:        (_,             C.SAY_AGAIN,         C.SAY_AGAIN,       C.SAY_AGAIN,       _,               _),
     E.TEXT_MISSING:     (_,             C.FORGET_SENT,     C.HEARD_NOTHING, C.FORGET_SENT,   _,               _),
@@ -288,9 +343,13 @@ _BOTH: Mapping[Event, Row] = {
 }
 
 _HOLD: Mapping[Event, Row] = {
+    E.STARTED:          (_,             _,                 _,               _,               _,               _),
     E.PRESSED:          (C.BEGIN,       C.GO_ON,           C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
     E.RELEASED:         (_,             C.END_TURN,        _,               _,               _,               _),
     E.TAP_OVER:         (_,             C.COMMIT,          _,               _,               _,               _),
+    E.LONG_PRESS:       (_,             _,                 _,               _,               _,               _),
+    E.FORGOTTEN:        (C.FORGET_ALL,  C.FORGET_SOON,     C.FORGET_SOON,   C.FORGET_SOON,   C.FORGET_ALL,    C.FORGET_ALL),
+    E.RENEWAL_DUE:      (_,             C.RENEW_LATER,     C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             C.CLOSE_TURN,      _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.FULL,            _,               _,               _,               _),
     E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
@@ -305,10 +364,12 @@ _HOLD: Mapping[Event, Row] = {
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
 }
 
-_TAP: Mapping[Event, Row] = {
-    E.PRESSED:          (C.BEGIN,       C.ASK_END,         C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
-    E.RELEASED:         (_,             C.END_CONVERSATION, _,              _,               _,               _),
+# What the finger does not change: the agent finds the ends.
+_STREAMS: Mapping[Event, Row] = {
     E.TAP_OVER:         (_,             _,                 _,               _,               _,               _),
+    E.LONG_PRESS:       (C.FORGET_ALL,  C.FORGET_ALL,      _,               _,               C.FORGET_ALL,    C.FORGET_ALL),
+    E.FORGOTTEN:        (C.FORGET_ALL,  C.FORGET_ALL,      C.FORGET_SOON,   C.FORGET_SOON,   C.FORGET_ALL,    C.FORGET_ALL),
+    E.RENEWAL_DUE:      (_,             C.RENEW,           C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
     E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
@@ -322,24 +383,51 @@ _TAP: Mapping[Event, Row] = {
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
 }
+
+_TAP: Mapping[Event, Row] = {
+    E.STARTED:          (_,             _,                 _,               _,               _,               _),
+    E.PRESSED:          (C.BEGIN,       C.ASK_END,         C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
+    E.RELEASED:         (_,             C.END_CONVERSATION, _,              _,               _,               _),
+}
+
+_OPEN: Mapping[Event, Row] = {
+    E.STARTED:          (C.BEGIN,       _,                 _,               _,               _,               _),
+    E.PRESSED:          (C.BEGIN,       C.ASK_MUTE,        C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
+    E.RELEASED:         (_,             C.MUTE_IF_ASKED,   _,               _,               _,               _),
+    E.LINK_UP:          (C.OPENED,      C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     C.OPENED,        C.OPENED),
+    E.LINK_LOST:        (C.LOST_ASLEEP, C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
+    E.REDIAL_DUE:       (C.DIAL_NOW,    C.DIAL_NOW,        C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW),
+    E.QUIET_OVER:       (_,             _,                 _,               _,               _,               _),
+}
 # fmt: on
 
+_ROWS: Mapping[Mode, Mapping[Event, Row]] = {
+    Mode.HOLD: {**_ALL, **_HOLD},
+    Mode.TAP: {**_ALL, **_STREAMS, **_TAP},
+    Mode.OPEN: {**_ALL, **_STREAMS, **_OPEN},
+}
 TABLE: Mapping[Mode, Mapping[Event, Mapping[Phase, Cell]]] = MappingProxyType(
     {
         mode: MappingProxyType(
             {
                 event: MappingProxyType(dict(zip(PHASES, row, strict=True)))
-                for event, row in {**own, **_BOTH}.items()
+                for event, row in rows.items()
             }
         )
-        for mode, own in ((Mode.HOLD, _HOLD), (Mode.TAP, _TAP))
+        for mode, rows in _ROWS.items()
     }
 )
-
 
 # Deadlines that are let go together: of an utterance, of an awaited answer, of quiet and trouble.
 _TURN = (Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
 _AWAITING = (Event.THINK_OVER, Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
+_OF_LINK = (
+    Event.TEXT_LATE,
+    Event.TEXT_MISSING,
+    Event.CONVERSATION_OVER,
+    Event.LAST_OVER,
+    Event.RENEWAL_DUE,
+)
 _IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
 
@@ -360,6 +448,8 @@ class Conversation:
         self.muted = False
         self.trouble: Trouble | None = None
         self.missing: set[Trouble] = set()
+        self.capped = False  # the owner's money is spent: nothing is dialled
+        self.asks_permission = False  # a press would allow what the agent wants to do
         self._talk = talk
         self._ear = ear
         self._mouth = mouth
@@ -373,6 +463,10 @@ class Conversation:
         self._answers_earlier = False  # what is withheld is about an utterance before this one
         self._ending = False  # a press that asks for the end when it is let go
         self._last = False  # hang up after this answer
+        self._asked = False  # there is something to say to the agent
+        self._again = False  # dial again when the link is down: it was only renewed
+        self._stood = False  # and would stand, but for the cap
+        self._stands = False  # `open`: the link is to stand, whatever happens
         self._why: Trouble | None = None  # what the event that is being handled says went wrong
         self._now = 0.0
         self._actions: list[Action] = []
@@ -394,8 +488,14 @@ class Conversation:
             self.held = event is Event.PRESSED
         self._now, self._actions, self._why = now_s, [], why
         self._deadlines.pop(event, None)
+        if event is Event.PRESSED and self.asks_permission:
+            self.asks_permission = False
+            self._disarm(Event.PERMISSION_OVER)
+            self._do(Action.ALLOW)
+            return self._actions
         self._take_note(event)
         getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
+        self._keep_standing()
         return self._actions
 
     def due(self, now_s: float) -> Iterator[Event]:
@@ -423,16 +523,43 @@ class Conversation:
         match event:
             case Event.MUTED | Event.UNMUTED:
                 self.muted = event is Event.MUTED
+            case Event.STARTED:
+                self._stands = self._talk.mode is Mode.OPEN
+            case Event.CAP_REACHED | Event.CAP_LIFTED:
+                was_capped, self.capped = self.capped, event is Event.CAP_REACHED
+                if self.capped and not was_capped:
+                    self._stood, self._stands = self._stands, False
+                elif was_capped and not self.capped:
+                    self._stands = self._stands or self._stood
+                self._disarm(Event.REDIAL_DUE)
+            case Event.PERMISSION_ASKED:
+                self.asks_permission = True
+                self._arm(Event.PERMISSION_OVER, PERMISSION_S)
+            case Event.PERMISSION_OFF | Event.PERMISSION_OVER:
+                if event is Event.PERMISSION_OVER and self.asks_permission:
+                    self._do(Action.DENY)
+                self.asks_permission = False
+                self._disarm(Event.PERMISSION_OVER)
+            case Event.RELEASED:
+                self._disarm(Event.LONG_PRESS)
             case Event.LINK_UP:
                 self.link = Link.UP
+                self._arm(Event.RENEWAL_DUE, RENEWAL_S)
                 if self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+            case Event.CONVERSATION_OVER | Event.TURN_FULL | Event.ENDED:
+                self._stands = False  # somebody has to press again
             case Event.LINK_DOWN | Event.LINK_LOST:
                 self.link = Link.DOWN
-                self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.CONVERSATION_OVER)
+                self.asks_permission = False
+                self._disarm(Event.PERMISSION_OVER)
+                self._disarm(*_OF_LINK)
                 self._last = False
             case Event.PRESSED:
                 self._failures = 0
+                self._stands = self._talk.mode is Mode.OPEN and not self.capped
+                if not self._hold and self.phase is not Phase.SPEAKING:
+                    self._arm(Event.LONG_PRESS, self._talk.long_press_s)
                 if self.link is Link.UP and self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
                     self._last = False
@@ -469,10 +596,16 @@ class Conversation:
         """Nothing happens, and that is a decision."""
 
     def _begin(self) -> None:
+        if self.muted and self._talk.mode is Mode.OPEN:
+            self.muted = False
         if self.muted:
             return  # the lamp says why
         if self.missing:
             self._leave()  # and the lamp says what is missing
+            return
+        if self.capped and self.link is not Link.UP:
+            self._leave()
+            self._fail(Trouble.CAP_REACHED)
             return
         if not self._mouth.dry and self.phase is not Phase.SPEAKING:
             self._do(Action.CUT)
@@ -498,9 +631,10 @@ class Conversation:
 
     def _dial(self) -> None:
         self._disarm(Event.REDIAL_DUE)
+        self._again = False
         self.link = Link.DIALING
         self._do(Action.DIAL)
-        if not self.armed(Event.TAP_OVER) or self._ear.pending:
+        if not self.armed(Event.TAP_OVER) or self._ear.pending or self._asked:
             self._do(Action.UPGRADE)
 
     def _go_on(self) -> None:
@@ -509,7 +643,7 @@ class Conversation:
 
     def _append(self) -> None:
         """Pressed while words are with the agent, or still on their way to it."""
-        if self.muted:
+        if self.muted and self._talk.mode is not Mode.OPEN:
             return
         if self.link is Link.UP:
             self._do(Action.CUT, Action.DROP_SENT)
@@ -519,10 +653,56 @@ class Conversation:
     def _interrupt(self) -> None:
         self._do(Action.CUT)
         self._stopped_s = self._now
-        if self.muted or self.missing:
+        if self.missing or (self.muted and self._talk.mode is not Mode.OPEN):
             self._rest()
         else:
             self._begin()
+
+    def _ask_mute(self) -> None:
+        """A press while `open` listens."""
+        if self.link is Link.DOWN:
+            self._dial()
+        self._ending = self.link is Link.UP and self._now - self._stopped_s >= GRACE_S
+
+    def _mute_if_asked(self) -> None:
+        if self._ending:
+            self.muted, self._ending = True, False
+            self._erase_turn()
+
+    def _forget_all(self) -> None:
+        """What was said is forgotten here, and there with the session."""
+        self._ending = False
+        self._do(Action.DISCARD, Action.DROP_ALL, Action.FORGET)
+        self._leave()
+
+    def _forget_soon(self) -> None:
+        self._do(Action.FORGET)
+        self._last = True
+
+    def _ask(self) -> None:
+        """Something is to be said to the agent, in words."""
+        if self.missing & {Trouble.SPEAKER_MISSING}:
+            self._leave()
+            return
+        if self.capped and self.link is not Link.UP:
+            self._leave()
+            self._fail(Trouble.CAP_REACHED)
+            return
+        self._asked = True
+        self._disarm(*_IDLE)
+        self.trouble = None
+        self._await_answer()
+        if self.link is Link.CLOSING:
+            self._do(Action.HURRY)
+        elif self.link is Link.UP:
+            self._connected()
+
+    def _decline(self) -> None:
+        """Not while somebody talks; the command says so."""
+
+    def _not_said(self) -> None:
+        if not self._ear.pending:
+            self._settle()
 
     def _ask_end(self) -> None:
         """A press while `tap` listens: it acts when let go, so that a long one can mean more."""
@@ -647,10 +827,38 @@ class Conversation:
     # ── the link ─────────────────────────────────────────────────────────────────────────────
 
     def _connected(self) -> None:
+        if self._asked:
+            self._asked = False
+            self._do(Action.SAY)
+            self._think_anew()
+        elif self.phase is Phase.THINKING and self._ear.unanswered and not self._ear.pending:
+            self._do(Action.ASK_AGAIN)
+            self._think_anew()
         if not self._hold:
             self._disarm(Event.WAIT_OVER)
             if self.phase is Phase.LISTENING:
                 self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+
+    def _think_anew(self) -> None:
+        self._disarm(Event.WAIT_OVER)
+        self._thinking_since_s = self._now
+        self._arm(Event.THINK_OVER, THINK_S)
+
+    def _opened(self) -> None:
+        """`open` is connected again, and nobody had pressed."""
+        if self._stands:
+            self._settle()
+        else:
+            self._not_wanted()
+
+    def _keep_standing(self) -> None:
+        """`open` comes back by itself, if nothing else has asked for it."""
+        if self._stands and self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
+            if self._again:
+                self._again = False
+                self._dial()
+            else:
+                self._arm_redial(Retry.BACKOFF)
 
     def _reconnected(self) -> None:
         if self._ear.pending:
@@ -660,33 +868,48 @@ class Conversation:
         else:
             self._not_wanted()
 
+    @property
+    def _standing(self) -> set[Event]:
+        """What is not put off in `open`, whatever is shown meanwhile."""
+        return {Event.REDIAL_DUE} if self._stands else set()
+
     def _not_wanted(self) -> None:
         self._do(Action.HANG_UP)
         self.link = Link.CLOSING
 
     def _dial_now(self) -> None:
-        if self.link is Link.DOWN and (self.phase is Phase.LISTENING or self._ear.pending):
+        wanted = self.phase is Phase.LISTENING or self._ear.pending or self._wants_words
+        if self.link is Link.DOWN and (wanted or self._stands):
             self._dial()
+
+    @property
+    def _wants_words(self) -> bool:
+        """Thinking of something that goes, or goes again, as words."""
+        return self.phase is Phase.THINKING and (self._asked or self._ear.unanswered)
 
     def _redial(self) -> bool:
         """Arm the next dial; False if it waits for a person."""
         assert self._why is not None
-        if self._why.retry is Retry.ON_PRESS:
+        if self._why.retry is Retry.ON_PRESS or self.capped:
+            self._stands = False
             return False
-        if self._why.retry is Retry.EACH_SECOND:
+        self._arm_redial(self._why.retry)
+        return True
+
+    def _arm_redial(self, retry: Retry) -> None:
+        if retry is Retry.EACH_SECOND:
             delay_s = 1.0
-        elif self._why.retry is Retry.AT_ONCE and not self._failures:
+        elif retry is Retry.AT_ONCE and not self._failures:
             delay_s = 0.0
         else:
             ceiling_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0 ** min(self._failures, 10))
             delay_s = self._random() * ceiling_s
         self._failures += 1
         self._arm(Event.REDIAL_DUE, delay_s)
-        return True
 
     def _keep_and_redial(self) -> None:
         assert self._why is not None
-        wanted = self._hold or self._ear.speaking or self._ear.pending
+        wanted = self._hold or self._stands or self._ear.speaking or self._ear.pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
             if not self._hold and not self.armed(Event.WAIT_OVER):
@@ -702,7 +925,8 @@ class Conversation:
 
     def _resend(self) -> None:
         assert self._why is not None
-        if self._ear.pending and self._redial():
+        wanted = self._ear.pending or self._wants_words
+        if wanted and self._redial():
             self.trouble = self._why
             self._disarm(Event.THINK_OVER)
             if not self.armed(Event.WAIT_OVER):
@@ -715,7 +939,7 @@ class Conversation:
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
-        if self._ear.pending:
+        if self._ear.pending or self._stands:
             self._redial()
 
     def _play_out(self) -> None:
@@ -725,6 +949,10 @@ class Conversation:
             self._rest()
 
     def _fall_asleep(self) -> None:
+        if self._again:  # only renewed: nobody is to notice
+            self._again = False
+            self._dial()
+            return
         if not self._hold:
             self._do(Action.DISCARD)
         self._sleep()
@@ -902,27 +1130,69 @@ class Conversation:
         if spoke and not done and why is not None:
             self._fail(why)
 
+    def _renew(self) -> None:
+        """Between two turns: the next session is told what was said in this one."""
+        if self.phase is Phase.LISTENING and self._ear.speaking:
+            self._renew_later()
+            return
+        self._do(Action.HANG_UP)
+        self.link, self._again = Link.CLOSING, True
+
+    def _renew_later(self) -> None:
+        self._arm(Event.RENEWAL_DUE, RENEWAL_AGAIN_S)
+
+    def _hang_up_capped(self) -> None:
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._do(Action.DROP_ALL)
+        self._leave()
+        self._fail(Trouble.CAP_REACHED)
+
     def _hang_up(self) -> None:
+        if self.capped:
+            self._hang_up_capped()
+            return
         if not self._hold:
             self._do(Action.DISCARD)
         self._leave()
 
     def _hang_up_after(self) -> None:
-        """First after what goes on; the second time, at once."""
-        if not self._last:
+        """After what goes on; and a minute later whatever goes on."""
+        if self.capped and self.link is Link.DOWN:
+            self._disarm(*_TURN)
+            self._do(Action.DISCARD)
+            self._hang_up_capped()
+        elif not self._last:
             self._last = True
-            self._arm(Event.CONVERSATION_OVER, LAST_ANSWER_S)
-            return
+            self._arm(Event.LAST_OVER, LAST_ANSWER_S)
+
+    def _hang_up_now(self) -> None:
         self._disarm(*_TURN)
         self._do(Action.CUT, Action.DISCARD, Action.DROP_ALL)
-        self._leave()
+        if self.capped:
+            self._hang_up_capped()
+        else:
+            self._leave()
+
+    def _cap_in_quiet(self) -> None:
+        """In `tap` and `open` the box listens while nobody talks, and that costs."""
+        if not self._hold and not self._ear.speaking:
+            self._hang_up_capped()
+        else:
+            self._hang_up_after()
+
+    def _lost_asleep(self) -> None:
+        assert self._why is not None
+        if self._stands and not self._redial():
+            self._fail(self._why)
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────
 
     def _sleep(self) -> None:
         """Asleep, or in trouble if there is nothing to wake up with."""
-        self._deadlines.clear()
-        self._ending = self._last = False
+        kept = {Event.LONG_PRESS, Event.PERMISSION_OVER} | self._standing
+        self._disarm(*(event for event in Event if event not in kept))
+        self._ending = self._last = self._asked = False
         self.phase, self.trouble = Phase.ASLEEP, None
         for trouble in (Trouble.SPEAKER_MISSING, Trouble.MICROPHONE_MISSING):
             if trouble in self.missing:
@@ -932,7 +1202,9 @@ class Conversation:
     def _fail(self, trouble: Trouble) -> None:
         """Show it. A missing card shows until it is back."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
-        kept = {Event.CONVERSATION_OVER}
+        kept = {Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE} | self._standing
+        kept.add(Event.LONG_PRESS)
+        self._asked = False
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:
             self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)

@@ -31,10 +31,12 @@ from appliance.agent.messages import (
     AgentAudioDone,
     AgentStartedSpeaking,
     AgentText,
+    Ask,
     Failed,
     FromAgent,
+    FunctionsCancelled,
     FunctionsWanted,
-    Settings,
+    SayRefused,
     SettingsApplied,
     TurnSent,
     UserStartedSpeaking,
@@ -42,12 +44,18 @@ from appliance.agent.messages import (
     Warned,
 )
 from appliance.agent.session import Session
+from appliance.brief import Brief
+from appliance.chronicle import Chronicle
+from appliance.config import Settings as Config
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
+from appliance.functions import Functions
 from appliance.host import control
-from appliance.host.spend import Meter
+from appliance.host.turns import Moment
+from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
+from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
@@ -59,6 +67,20 @@ log = logging.getLogger("appliance")
 HURRY_S = 0.5  # a press may wait so long for an old connection to close
 STOP_LIMIT_S = 0.3  # the close frame when the box is told to stop
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
+
+
+def _talk_of(config: Config) -> Talk:
+    """The owner's choices, in seconds."""
+    talk = config.talk
+    return Talk(
+        mode=Mode(talk.mode),
+        tap_s=talk.tap_ms / 1000,
+        half_duplex=talk.duplex == "half",
+        hang_up_after_s=talk.hang_up_after_s,
+        max_turn_s=talk.max_turn_s,
+        max_conversation_s=talk.max_conversation_s,
+        long_press_s=talk.long_press_s,
+    )
 
 
 class Daemon:
@@ -77,27 +99,25 @@ class Daemon:
         )
         self.answers = Answers(self._form, prebuffer_s=config.audio.prebuffer_ms / 1000)
         self.conversation = Conversation(
-            Talk(
-                mode=self._mode,
-                tap_s=talk.tap_ms / 1000,
-                half_duplex=talk.duplex == "half",
-                hang_up_after_s=talk.hang_up_after_s,
-                max_turn_s=talk.max_turn_s,
-                max_conversation_s=talk.max_conversation_s,
-            ),
+            _talk_of(config),
             self.utterances,
             self.answers,
             random=parts.random,
         )
-        self.meter = Meter(config.spend.usd_per_hour)
-        self._face = Face(
-            parts,
-            self.conversation,
-            utterances=self.utterances,
-            answers=self.answers,
-            meter=self.meter,
-            form=self._form,
+        self._chronicle = Chronicle(config, parts, self._form)
+        self._functions = Functions(config.tools, parts, self)
+        self.brief = Brief(config, self._chronicle.history, self._functions.offered(), parts.name)
+        self.purse = Purse(
+            config.spend,
+            parts.spend_book,
+            wall=parts.wall,
+            capped=lambda is_so: self.tell(Event.CAP_REACHED if is_so else Event.CAP_LIFTED),
         )
+        self.meter = self.purse.ledger.meter
+        self.utterances.first_sent = lambda number: self._chronicle.mark(
+            Moment.FIRST_BYTE_SENT, number
+        )
+        self._face = Face(parts, self)
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
@@ -108,12 +128,13 @@ class Daemon:
             parts.open_speaker,
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
-            began=lambda: self._face.publish("sound begins"),
+            began=self._sound_begins,
             found=lambda: self.tell(Event.SPEAKER_FOUND),
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
+        self.set_volume(config.audio.volume)
         self._address = Address.of(config.agent.url)
         self._session: Session | None = None
         self._dialled = trio.Event()
@@ -121,7 +142,8 @@ class Daemon:
         self._idle.set()
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._can_force_end_turn = True  # until this server has refused it
+        self._question = ""  # what goes again as words, on the next connection
+        self._was_muted = False
         self._button: Button | None = None
         self._request_id = ""
 
@@ -141,6 +163,9 @@ class Daemon:
             house.start_soon(self._keep_link)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
+            house.start_soon(self._functions.serve)
+            house.start_soon(self.purse.run)
+            house.start_soon(self._chronicle.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -148,9 +173,13 @@ class Daemon:
             self._parts.manager.ready()
             task_status.started()
             house.start_soon(self._prepare)
+            self._chronicle.load()
+            self.purse.look()
+            self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
+            self._functions.cancel_all()
             if self._button is not None:
                 self._button.close()
             await self._let_go_of_the_link()
@@ -215,7 +244,7 @@ class Daemon:
         self.utterances.expire(now_s)
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
-        if event in (Event.MUTED, Event.UNMUTED):
+        if self.conversation.muted is not self._was_muted:
             self._mind_mute()
         if self._session is not None:  # what may be sent now is another thing than before
             self._session.wake()
@@ -224,18 +253,20 @@ class Daemon:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
         self._face.show()
         self._face.publish(event.value)
+        record = self._chronicle.handled(
+            event, before, self.conversation, self.utterances.open_number
+        )
+        if record is not None:
+            self._face.publish("turn", **record)
         self._moved.set()
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:
-            case Action.CUT:
-                self.answers.cut(now_s, after=self.utterances.newest_ended)
-                self._speaker.hush()
-            case Action.CUT_BY_SERVER:
-                self.answers.cut_by_server(now_s)
-                self._speaker.hush()
+            case Action.CUT | Action.CUT_BY_SERVER:
+                self._cut(action, now_s)
             case Action.FINISH:
                 self._speaker.hush()
+                self._chronicle.answer_ended()
             case Action.PLAY:
                 self.answers.release(now_s)
                 self._speaker.wake()
@@ -261,10 +292,24 @@ class Daemon:
             case Action.END_AGAIN:
                 if not self.utterances.pass_on() and self._session is not None:
                     self._session.end_turn_again()
+            case Action.FORGET:
+                self._chronicle.history.forget()
+                self._chronicle.save()
+            case Action.ALLOW | Action.DENY:
+                self._functions.decide(allowed=action is Action.ALLOW)
             case Action.DIAL:
                 self._dial()
             case _:
                 self._do_to_session(action)
+
+    def _cut(self, action: Action, now_s: float) -> None:
+        """Silence first; then what is known of how far it was heard."""
+        given = self.answers.read_bytes
+        if action is Action.CUT:
+            self.answers.cut(now_s, after=self.utterances.newest_ended)
+        else:
+            self.answers.cut_by_server(now_s)
+        self._chronicle.answer_cut(given - self._speaker.hush())
 
     def _do_to_session(self, action: Action) -> None:
         session = self._session
@@ -277,8 +322,18 @@ class Daemon:
                 session.hang_up(HURRY_S)
             case Action.HANG_UP | Action.ABORT:
                 session.hang_up()
+            case Action.SAY:
+                self.answers.expect_words()
+                for words in self.brief.take_words():
+                    session.say(words)
+            case Action.ASK_AGAIN:
+                self.answers.expect_words()
+                if self._question:
+                    session.say(Ask(self._question))
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
+        if action is Action.END:
+            self._chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
             self.utterances.discard()
         else:
@@ -293,6 +348,7 @@ class Daemon:
 
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
+        self._was_muted = self.conversation.muted
         self.utterances.forget_preroll()
         if self.conversation.muted:
             self._microphone.off()
@@ -309,40 +365,44 @@ class Daemon:
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
+        now_s = trio.current_time()
         try:
-            heard = self.answers.hear(sound, trio.current_time())
+            heard = self.answers.hear(sound, now_s)
         except AgentError:  # more than can be played in ten minutes: none of it is
             self._speaker.hush()
             raise
+        if heard is not Heard.DISCARDED:
+            self._chronicle.answer_sound(sound)
         if heard is Heard.BEGAN:
-            self.utterances.take(by_text=False)
+            self._chronicle.mark(Moment.FIRST_ANSWER_BYTE)
+            self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
             self.tell(Event.ANSWER_BEGAN)
         self._speaker.wake()
 
+    def _sound_begins(self) -> None:
+        self._chronicle.mark(Moment.FIRST_SAMPLE)
+        self._face.publish("sound begins")
+
     # ── the link ─────────────────────────────────────────────────────────────────────────────
 
     def _dial(self) -> None:
-        config = self._parts.config
         assert self._session is None, "two sockets at once"
+        by_sound = self.utterances.unanswered and not self.brief.dialect.can_ask()
+        goes_again = self.utterances.unanswered
+        self._question = self._chronicle.history.last_question
+        if by_sound:
+            self.utterances.ask_again()
         self.answers.new_connection()
         self.utterances.new_connection()
         self._session = Session(
-            settings=Settings(
-                rate_hz=self._form.rate_hz,
-                listen=config.agent.listen,
-                think=config.agent.think,
-                speak=config.agent.speak,
-                prompt=config.agent.prompt,
-                tags=tuple(dict.fromkeys((*config.agent.tags, *filter(None, [self._parts.name])))),
-                ends_are_ours=self._mode is Mode.HOLD,
-                force_end_turn=self._can_force_end_turn,
-            ),
+            settings=self.brief.settings(trio.current_time(), goes_again=goes_again),
+            dialect=self.brief.dialect,
             uplink=self.utterances,
             connect=self._parts.connect,
             address=self._address,
-            authorization=self._parts.authorization,
-            message_s=config.audio.message_ms / 1000,
+            authorize=self._parts.authorize,
+            message_s=self._parts.config.audio.message_ms / 1000,
             hear=self._answered,
             tell=self._news,
             billed=self._bill,
@@ -363,8 +423,16 @@ class Daemon:
             except AgentError as error:
                 why = error.trouble
                 log.warning("%s: %s", why.sentence, error)
-            self._can_force_end_turn = self._can_force_end_turn and not session.end_turn_refused
+            if session.end_turn_refused:
+                self.brief.can_force_end_turn = False
+            if why is Trouble.KEY_REFUSED:
+                self._parts.forget_authorization()
             self._session = None
+            if self.utterances.unanswered:  # its answer is text at most, which nobody has heard
+                self._chronicle.history.answer_cut(0)
+            self._chronicle.turns.connected("")
+            self._functions.cancel_all()
+            self._chronicle.save()
             self._idle.set()
             if why is None or self.conversation.link is Link.CLOSING:
                 self.tell(Event.LINK_DOWN)
@@ -379,26 +447,29 @@ class Daemon:
 
     def _bill(self, since_s: float | None) -> None:
         if since_s is None:
-            self.meter.closed(trio.current_time())
+            self.purse.closed()
         else:
-            self.meter.opened(since_s)
+            self.purse.opened(since_s)
 
     def _news(self, message: FromAgent | TurnSent) -> None:
         """What the agent says, in the order in which it says it."""
+        now_s = trio.current_time()
         match message:
             case SettingsApplied():
                 self._request_id = self._session.request_id if self._session else ""
+                self._chronicle.turns.connected(self._request_id)
                 log.info("connected, request %s", self._request_id)
                 self.tell(Event.LINK_UP)
-            case TurnSent():
+                for change in self.brief.changes:
+                    if self._session is not None:
+                        self._session.say(change)
+            case TurnSent(number):
+                self._chronicle.mark(Moment.TURN_END, number)
                 self.tell(Event.TURN_SENT)
             case UserText(text):
-                self.answers.user_text(self.utterances.take(by_text=True))
-                self._face.publish("you said", text=text)
-                self.tell(Event.USER_TEXT)
+                self._user_said(text, now_s)
             case AgentText(text):
-                self.answers.agent_turns()
-                self._face.publish("agent says", text=text)
+                self._agent_said(text)
             case AgentStartedSpeaking():
                 self.answers.agent_turns()
             case UserStartedSpeaking():
@@ -407,15 +478,37 @@ class Daemon:
                 self.answers.sent_whole()
                 self.tell(Event.AUDIO_DONE)
                 self._speaker.wake()
-            case FunctionsWanted():
-                self.utterances.take(by_text=False)
-                self.tell(Event.STILL_THINKING)
+            case FunctionsWanted(calls):
+                self.utterances.take(by_text=False, now_s=now_s)
+                self._functions.call(calls)
+            case FunctionsCancelled(ids):
+                self._functions.cancel(ids)
+            case SayRefused(reason):
+                log.info("the agent does not say it: %s", reason[:200])
+                self.tell(Event.SAY_REFUSED)
             case Warned("SLOW_THINK_REQUEST"):
                 self.tell(Event.STILL_THINKING)
+            case Warned("MAXIMUM_SESSION_LENGTH_APPROACHING"):
+                self.tell(Event.RENEWAL_DUE)
             case Failed("FAILED_TO_THINK"):
                 self.tell(Event.THINK_FAILED)
             case _:
                 pass
+
+    def _user_said(self, text: str, now_s: float) -> None:
+        about = self.utterances.take(by_text=True, now_s=now_s)
+        self.answers.user_text(about)
+        self._chronicle.user_said(text, about)
+        if self._mode is not Mode.HOLD:
+            self._chronicle.utterance(about, self.utterances.unanswered_sound)
+        self._face.publish("you said", text=text)
+        self.tell(Event.USER_TEXT)
+
+    def _agent_said(self, text: str) -> None:
+        self.answers.agent_turns()
+        is_dead = self.answers.discarding
+        self._chronicle.agent_said(text, self.answers.received_bytes, is_dead=is_dead)
+        self._face.publish("agent says", text=text)
 
     # ── the control socket's side ────────────────────────────────────────────────────────────
 
@@ -423,24 +516,25 @@ class Daemon:
         """Tell `watcher` of every event from now on; what is returned ends it. Never waits."""
         return self._face.subscribe(watcher)
 
+    def publish(self, event: str, **more: object) -> None:
+        """Tell those who watch."""
+        self._face.publish(event, **more)
+
     def status(self) -> dict[str, object]:
         """What is true now."""
-        return self._face.status(self._request_id, can_force_end_turn=self._can_force_end_turn)
+        return self._face.status(self._request_id)
+
+    def set_volume(self, level: int) -> None:
+        """How loud the box speaks, 0 to 100, until it is started anew."""
+        self.volume = level
+        self._speaker.set_volume(level)
+        self._face.publish("volume", level=level)
+
+    @property
+    def session(self) -> Session | None:
+        """The one that stands, if it can be spoken to."""
+        return self._session if self.conversation.link is Link.UP else None
 
     def commands(self) -> Mapping[str, Callable[..., object]]:
         """What may be asked through the control socket."""
-        return {
-            "press": lambda: self._told(Event.PRESSED),
-            "release": lambda: self._told(Event.RELEASED),
-            "mute": lambda: self._told(Event.MUTED),
-            "unmute": lambda: self._told(Event.UNMUTED),
-        }
-
-    def _told(self, event: Event) -> dict[str, object]:
-        self.tell(event)
-        talk = self.conversation
-        return {
-            "phase": talk.phase.value,
-            "link": talk.link.value,
-            "trouble": talk.trouble.slug if talk.trouble else None,
-        }
+        return commands(self)

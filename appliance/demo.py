@@ -15,10 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import trio
 
 from appliance import assembly, config
+from appliance.brief import stands_in
 from appliance.conversation import Event, Phase
 from appliance.daemon import Daemon
 from appliance.errors import ApplianceError, ConfigError, DeviceError
@@ -147,7 +147,8 @@ async def _an_agent(
     """The agent of the settings if there is a key for it, else the stand-in on loopback."""
     if not standin:
         try:
-            config.key(settings.agent.url, environ)
+            if not settings.agent.key_command:
+                config.key(settings.agent.url, environ)
         except ConfigError:
             say("no API key: the agent is the stand-in, which repeats what it hears")
         else:
@@ -158,8 +159,7 @@ async def _an_agent(
     async with trio.open_nursery() as nursery:
         port = await nursery.start(agent.listen)
         url = f"ws://127.0.0.1:{port}/v1/agent/converse"
-        ours = msgspec.structs.replace(settings.agent, url=url)
-        yield msgspec.structs.replace(settings, agent=ours), agent
+        yield stands_in(settings, url), agent
         nursery.cancel_scope.cancel()
 
 

@@ -5,10 +5,12 @@ Everything is said from what is true at that moment; nothing here is remembered 
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
 from appliance import __version__
+from appliance.brief import Brief
 from appliance.conversation import Conversation
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
@@ -23,26 +25,26 @@ Watcher = Callable[[dict[str, object]], None]
 log = logging.getLogger("appliance")
 
 
+class Household(Protocol):
+    """What there is to be told of."""
+
+    conversation: Conversation
+    utterances: Utterances
+    answers: Answers
+    meter: Meter
+    brief: Brief
+    volume: int
+
+
 class Face:
     """Shows and tells. Nothing here waits."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        conversation: Conversation,
-        *,
-        utterances: Utterances,
-        answers: Answers,
-        meter: Meter,
-        form: Format,
-    ) -> None:
+    def __init__(self, parts: Parts, house: Household) -> None:
         self.lamp: Lamp | None = None
         self._parts = parts
-        self._talk = conversation
-        self._utterances = utterances
-        self._answers = answers
-        self._meter = meter
-        self._form = form
+        self._house = house
+        self._talk = house.conversation
+        self._form = Format(parts.config.audio.rate_hz)
         self._panel_trouble = ""
         self._watchers: set[Watcher] = set()
         self._said = ""
@@ -51,7 +53,12 @@ class Face:
     @property
     def look(self) -> Look:
         """What the lamp shows, or would show if there were one."""
-        return look(self._talk.phase, muted=self._talk.muted, trouble=self._talk.trouble)
+        return look(
+            self._talk.phase,
+            muted=self._talk.muted,
+            trouble=self._talk.trouble,
+            asks=self._talk.asks_permission,
+        )
 
     @property
     def sentence(self) -> str:
@@ -102,7 +109,7 @@ class Face:
         for watcher in list(self._watchers):
             watcher(told)
 
-    def status(self, request_id: str, *, can_force_end_turn: bool) -> dict[str, object]:
+    def status(self, request_id: str) -> dict[str, object]:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
@@ -112,25 +119,27 @@ class Face:
             "look": self.look.name,
             "held": talk.held,
             "muted": talk.muted,
+            "asks_permission": talk.asks_permission,
+            "capped": talk.capped,
             "mode": config.talk.mode,
             "trouble": talk.trouble.slug if talk.trouble else None,
             "sentence": self.sentence,
             "request_id": request_id,
             "uplink": {
-                "open": self._utterances.is_open,
-                "pending": self._utterances.pending,
-                "waiting_s": round(self._utterances.waiting_s, 3),
-                "lost_s": self._form.seconds_of(self._utterances.lost_bytes),
+                "open": self._house.utterances.is_open,
+                "pending": self._house.utterances.pending,
+                "waiting_s": round(self._house.utterances.waiting_s, 3),
+                "lost_s": self._form.seconds_of(self._house.utterances.lost_bytes),
             },
             "answers": {
-                "waiting_s": round(self._answers.waiting_s, 3),
-                "discarded_s": round(self._form.seconds_of(self._answers.discarded_bytes), 3),
-                "gaps": self._answers.gaps,
+                "waiting_s": round(self._house.answers.waiting_s, 3),
+                "discarded_s": round(self._form.seconds_of(self._house.answers.discarded_bytes), 3),
+                "gaps": self._house.answers.gaps,
             },
             "money": {
-                "open": self._meter.is_open,
-                "open_s": round(self._meter.open_s(now_s), 3),
-                "usd": round(self._meter.usd(now_s), 6),
+                "open": self._house.meter.is_open,
+                "open_s": round(self._house.meter.open_s(now_s), 3),
+                "usd": round(self._house.meter.usd(now_s), 6),
             },
             "microphone": {
                 "card": config.audio.capture,
@@ -140,12 +149,14 @@ class Face:
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
+                "volume": self._house.volume,
             },
             "panel": {
                 "state": "missing" if self._panel_trouble else "open",
                 "trouble": self._panel_trouble or None,
             },
-            "can_force_end_turn": can_force_end_turn,
+            "dialect": self._house.brief.dialect.NAME,
+            "can_force_end_turn": self._house.brief.can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
         }

@@ -1,14 +1,18 @@
 """What the house is made of, as the daemon wants it: protocols, so that stand-ins are plain."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
+from appliance.agent.tools import Run
 from appliance.config import Settings as Config
+from appliance.host import command
 from appliance.panel.looks import Look
+from appliance.purse import Book
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
 
@@ -58,7 +62,7 @@ class Parts:
 
     config: Config
     connect: Callable[[], Awaitable[trio.abc.Stream]]
-    authorization: str | None
+    authorize: Callable[[], Awaitable[str | None]]  # the header's value; None on loopback
     open_microphone: Callable[[], Capture]
     open_speaker: Callable[[], Playback]
     open_lamp: Callable[[], Lamp | None]
@@ -66,6 +70,13 @@ class Parts:
     random: Callable[[], float]
     manager: Manager
     name: str = ""  # the box's name, always one of its tags
+    forget_authorization: Callable[[], None] = lambda: None  # it was refused
+    run_command: Run = command.run
+    environ: Mapping[str, str] = field(default_factory=dict)  # of the owner's commands
+    wall: Callable[[], float] = time.time
+    spend_book: Book | None = None
+    history_book: Book | None = None
+    keep_in: Path | None = None  # transcripts and recordings, if they are wanted
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic

@@ -14,9 +14,11 @@ import trio
 from trio.testing import memory_stream_pair
 
 from appliance import config
+from appliance.agent.tools import Run
 from appliance.conversation import Phase
 from appliance.daemon import Daemon
 from appliance.errors import AgentError
+from appliance.host import command
 from appliance.panel.looks import Look
 from appliance.parts import Parts
 from appliance.standin.agent import Connection, Manners, StandinAgent
@@ -128,9 +130,13 @@ class Network:
         await trio.sleep(self.delay_s)
         if self.fails is not None:
             raise self.fails
+        return _Counted(await self.reach(), self)
+
+    async def reach(self) -> trio.abc.Stream:
+        """A stream with the agent at its other end."""
         ours, theirs = memory_stream_pair()
         self._nursery.start_soon(self._agent.serve_stream, theirs)
-        return _Counted(ours, self)
+        return ours
 
 
 class _Counted(trio.abc.Stream):
@@ -159,7 +165,12 @@ class _Counted(trio.abc.Stream):
 
 
 @asynccontextmanager
-async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIterator[Box]:
+async def a_box(
+    settings: str = "",
+    manners: Manners | None = None,
+    between: type[Network] = Network,
+    run_command: Run = command.run,
+) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
     room = Room(RATE_HZ)
@@ -171,13 +182,16 @@ async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIter
         buttons.append(StandinButton(pressed=pressed, released=released))
         return buttons[0]
 
+    async def authorize() -> str:
+        return "Token test"
+
     async with trio.open_nursery() as nursery:
-        network = Network(agent, nursery)
+        network = between(agent, nursery)
         daemon = Daemon(
             Parts(
                 config=config.parse(settings, "test"),
                 connect=network.connect,
-                authorization="Token test",
+                authorize=authorize,
                 open_microphone=room.open_microphone,
                 open_speaker=room.open_speaker,
                 open_lamp=lambda: lamp,
@@ -185,6 +199,7 @@ async def a_box(settings: str = "", manners: Manners | None = None) -> AsyncIter
                 random=random.Random(1).random,
                 manager=manager,
                 name="test",
+                run_command=run_command,
             )
         )
         gone = trio.Event()

@@ -115,6 +115,9 @@ class Peer:
                 return payload
             case 8:
                 return Closed(int.from_bytes(payload[:2], "big") if payload else 1005)
+            case 9:
+                await self.send(frame(PONG, payload))
+                return await self.next()
             case 10:
                 return Pong(payload)
             case opcode:
@@ -259,3 +262,50 @@ async def serving(behave: Behaviour, certificate: str = "") -> AsyncIterator[int
 async def stay_silent(stream: trio.abc.Stream) -> None:
     """Accept, and say nothing for ever."""
     await trio.sleep_forever()
+
+
+class Proxy:
+    """An HTTP proxy that leads to this machine, whatever name it is asked for, by its port.
+
+    Args:
+        answer: the rest of its answer's first lines; nothing is led anywhere but by a 2xx.
+    """
+
+    def __init__(self, answer: bytes = b"200 OK") -> None:
+        self.heads: list[str] = []
+        self.carried = bytearray()  # both ways
+        self._answer = answer
+
+    async def __call__(self, near: trio.abc.Stream) -> None:
+        """Serve one client."""
+        head = await Peer(near).request()
+        self.heads.append(head)
+        answer = b"HTTP/1.1 " + self._answer + b"\r\n\r\n"
+        if not self._answer.startswith(b"2"):
+            await near.send_all(answer)
+            await near.receive_some()
+            return
+        verb, place, _ = head.split(" ", 2)
+        assert verb == "CONNECT"
+        async with (
+            await trio.open_tcp_stream("127.0.0.1", int(place.rpartition(":")[2])) as far,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._carry, near, far, b"")
+            await self._carry(far, near, answer)
+            nursery.cancel_scope.cancel()
+
+    async def _carry(self, here: trio.abc.Stream, there: trio.abc.Stream, first: bytes) -> None:
+        """To the end of what comes; with `first` before it, in one breath where that can be."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            if first:
+                with trio.move_on_after(0.02):  # for a server that speaks first
+                    data = await here.receive_some()
+                    self.carried += data
+                    first += data
+                await there.send_all(first)
+            while data := await here.receive_some():
+                self.carried += data
+                await there.send_all(data)
+            if isinstance(there, trio.SocketStream):
+                await there.send_eof()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from appliance import config
+from appliance.agent.tools import BUILT_IN
 from appliance.config import Settings, is_loopback, key, parse, read
 from appliance.errors import ConfigError
 
@@ -34,32 +35,72 @@ usd_per_hour = 4.50
 usd_per_day_max = 0      # 0: no cap; usd_per_month_max
 """
 
+# The keys that the sample names in its comments only.
+COMMENTED = """
+[agent]
+ca_file = ""
+proxy = ""
+tags = []
+dialect = "auto"
+key_command = []
+[talk]
+tap_ms = 250
+long_press_s = 3
+preroll_ms = 0
+duplex = "half"
+hang_up_after_s = 20
+remember_for_s = 600
+max_turn_s = 60
+max_conversation_s = 600
+[audio]
+period_ms = 20
+message_ms = 40
+prebuffer_ms = 60
+lead_in_ms = 0
+volume = 100
+[spend]
+usd_per_month_max = 0
+[keep]
+transcript = false
+audio = false
+"""
+
 EVERY_KEY = """
 [agent]
-url = "ws://127.0.0.1:8080/v1/agent/converse"
+url = "wss://example.org/v1/agent/converse"
+dialect = "v1"
+id = ""
 greeting = "Hello."
 prompt = "Be brief."
 listen = { provider = { type = "deepgram", version = "v1", model = "nova-3" } }
 think = [{ provider = { type = "open_ai", model = "a" } }, { provider = { type = "b" } }]
 speak = { provider = { type = "deepgram", model = "aura-2-orion-en" } }
 tags = ["kitchen", "second floor"]
+mip_opt_out = true
+remember_over_restart = true
+key_command = ["/usr/local/bin/mint", "--seconds", "60"]
 ca_file = ""
+proxy = "http://proxy.example:3128"
 [talk]
-mode = "tap"
+mode = "open"
 tap_ms = 0
+long_press_s = 1.5
 preroll_ms = 5000
 duplex = "full"
 hang_up_after_s = 1
+remember_for_s = 86400
 max_turn_s = 30.5
 max_conversation_s = 0
 [audio]
 capture = "plughw:CARD=seeed2micvoicec,DEV=0"
 playback = "plughw:CARD=seeed2micvoicec,DEV=0"
-rate_hz = 48000
+rate_hz = 8000
+encoding = "mulaw"
 period_ms = 10
 message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
+volume = 40
 [panel.lamp]
 kind = "none"
 [panel.buttons]
@@ -67,9 +108,27 @@ talk = 25
 [log]
 level = "debug"
 [spend]
-usd_per_hour = 0
-usd_per_day_max = 0
-usd_per_month_max = 0
+usd_per_hour = 3.90
+usd_per_day_max = 2
+usd_per_month_max = 0.5
+[keep]
+transcript = true
+audio = true
+max_mb = 1
+max_days = 3650
+[[tools]]
+name = "open-the_Door1"
+description = "Opens the door of the house."
+parameters = { type = "object", properties = { side = { type = "string" } }, required = ["side"] }
+command = ["/usr/local/bin/door", "--open"]
+defer_until_eot = true
+confirm = "button"
+timeout_s = 60
+output_bytes = 65536
+[[tools]]
+name = "time"
+description = "Tells the time."
+command = ["/usr/bin/date"]
 """
 
 
@@ -94,32 +153,44 @@ def test_the_empty_file_is_a_working_box() -> None:
     assert settings.agent.url == "wss://agent.deepgram.com/v1/agent/converse"
     assert settings.agent.greeting == ""
     assert settings.agent.tags == ()
-    assert settings.agent.listen == {
-        "provider": {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
-    }
-    assert settings.agent.think == {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}
-    assert settings.agent.speak == {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}}
+    agent = settings.agent
+    assert (agent.listen, agent.think, agent.speak) == (None, None, None), "the dialect's own"
+    assert (agent.dialect, agent.spoken_dialect, agent.id) == ("auto", "v1", "")
+    assert (agent.mip_opt_out, agent.remember_over_restart) == (False, False)
+    assert (agent.key_command, agent.ca_file, agent.proxy) == ((), "", "")
     talk = settings.talk
     assert (talk.mode, talk.tap_ms, talk.preroll_ms, talk.duplex) == ("hold", 250, 0, "half")
+    assert (talk.long_press_s, talk.remember_for_s) == (3.0, 600.0)
     assert (talk.hang_up_after_s, talk.max_turn_s, talk.max_conversation_s) == (20.0, 60.0, 600.0)
     audio = settings.audio
     assert (audio.capture, audio.playback, audio.rate_hz) == ("default", "default", 16000)
-    assert (audio.period_ms, audio.message_ms) == (20, 40)
+    assert (audio.encoding, audio.period_ms, audio.message_ms) == ("linear16", 20, 40)
     assert (audio.prebuffer_ms, audio.lead_in_ms) == (60, 0)
     assert (settings.panel.lamp.kind, settings.panel.lamp.pin) == ("led", 25)
     assert settings.panel.buttons.talk == 17
     assert settings.log.level == "info"
-    assert settings.spend.usd_per_hour == 4.50
+    spend, keep = settings.spend, settings.keep
+    assert (spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max) == (4.50, 0, 0)
+    assert (keep.transcript, keep.audio, keep.max_mb, keep.max_days) == (False, False, 100, 30)
+    assert settings.tools == ()
 
 
 def test_the_sample_of_the_design_reads_clean_and_says_the_defaults() -> None:
     assert parse(SAMPLE, "box.toml") == Settings()
+    assert parse(COMMENTED, "box.toml") == Settings()
 
 
 def test_every_key_can_be_set() -> None:
     settings = parse(EVERY_KEY, "box.toml")
     assert settings.agent.tags == ("kitchen", "second floor")
     assert isinstance(settings.agent.think, list)
+    assert settings.agent.key_command == ("/usr/local/bin/mint", "--seconds", "60")
+    door, time = settings.tools
+    assert (door.name, door.confirm, door.defer_until_eot) == ("open-the_Door1", "button", True)
+    assert (door.command, door.timeout_s) == (("/usr/local/bin/door", "--open"), 60.0)
+    assert time.parameters == {"type": "object", "properties": {}}
+    assert (time.confirm, time.defer_until_eot) == ("", False)
+    assert (time.timeout_s, time.output_bytes) == (10.0, 4096)
     assert settings.talk.hang_up_after_s == 1.0
     assert isinstance(settings.talk.hang_up_after_s, float)
     assert settings.panel.lamp.kind == "none"
@@ -139,13 +210,15 @@ def test_settings_are_frozen() -> None:
 
 
 def test_one_reading_does_not_change_the_defaults_of_the_next() -> None:
-    parse("", "box.toml").agent.listen["provider"]["model"] = "another"
-    assert parse("", "box.toml").agent.listen["provider"]["model"] == "flux-general-en"
+    tool = "[[tools]]\nname = 'a'\ndescription = 'b'\ncommand = ['/c']"
+    parse(tool, "box.toml").tools[0].parameters["type"] = "another"
+    assert parse(tool, "box.toml").tools[0].parameters["type"] == "object"
 
 
 def test_a_table_for_the_wire_replaces_its_default_whole() -> None:
-    settings = parse('[agent.listen.provider]\nmodel = "nova-3"', "box.toml")
-    assert settings.agent.listen == {"provider": {"model": "nova-3"}}
+    provider = '[agent.listen.provider]\ntype = "deepgram"\nmodel = "nova-3"'
+    listen = {"provider": {"type": "deepgram", "model": "nova-3"}}
+    assert parse(provider, "box.toml").agent.listen == listen
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -183,19 +256,35 @@ def test_all_faults_are_told_at_once() -> None:
         greetign = "hello"
         [talk]
         tap_ms = "soon"
-        mode = "open"
+        mode = "closed"
         [audoi]
         rate_hz = 16000
         [panel.buttons]
         talk = 40
+        [[tools]]
+        name = "time"
+        description = "Tells the time."
+        command = ["/usr/bin/date"]
+        [[tools]]
+        name = "tell time"
+        command = "date"
     """)
     assert told == [
         'box.toml: [agent] url = "http://a.example": wanted an address like wss://HOST/PATH',
         'box.toml: [agent] greetign = "hello": no such key; the nearest is greeting',
         'box.toml: [talk] tap_ms = "soon": wanted a whole number of milliseconds from 0 to 2000',
-        'box.toml: [talk] mode = "open": this version has no "open"; wanted one of "hold", "tap"',
+        'box.toml: [talk] mode = "closed": wanted one of "hold", "open", "tap"',
         "box.toml: [audoi]: no such section; the nearest is [audio]",
         "box.toml: [panel.buttons] talk = 40: wanted a whole number from 0 to 27",
+        'box.toml: [[tools]] 2 name = "tell time": wanted 1 to 64 letters, digits, _ and -',
+        (
+            "box.toml: [[tools]] 2 command = …: wanted a list of texts, "
+            'the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
+        ),
+        (
+            "box.toml: [[tools]] 2 description: missing; "
+            "wanted a sentence that tells the agent when to call it"
+        ),
     ]
 
 
@@ -210,7 +299,7 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
     [
         ('mode = "hold"', 'mode = "hold": no such key; it belongs in [talk]'),
         ("[talk]\nrate_hz = 8000", "[talk] rate_hz = 8000: no such key; it belongs in [audio]"),
-        ("volume = 3", "volume = 3: no such key; the nearest is ["),
+        ("loudness = 3", "loudness = 3: no such key; the nearest is ["),
         ("talk = 3", "talk = 3: wanted a section [talk]"),
         ("[[talk]]", "talk = […]: wanted a section [talk]"),
         ("[panel]\nlamp = 25", "[panel] lamp = 25: wanted a section [panel.lamp]"),
@@ -219,16 +308,20 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[panel.buttons]\ntalk = 3.0", "talk = 3.0: wanted a whole number from 0 to 27"),
         ("[panel.buttons]\ntalk = -1", "talk = -1: wanted a whole number from 0 to 27"),
         ("[panel.buttons]\ntalk = true", "talk = true: wanted a whole number from 0 to 27"),
-        ("[audio]\nrate_hz = 44100", "rate_hz = 44100: wanted one of 8000, 16000, 24000"),
+        ("[audio]\nrate_hz = 22050", "rate_hz = 22050: wanted one of 8000, 16000, 24000"),
+        ("[audio]\nencoding = 'opus'", 'encoding = "opus": wanted one of "alaw", "linear16"'),
         ("[audio]\nrate_hz = false", "rate_hz = false: wanted one of"),
         ("[audio]\nrate_hz = 0", "this version finds no rate by itself"),
         ("[audio]\nperiod_ms = 4", "wanted a whole number of milliseconds from 5 to 100"),
         ("[audio]\nmessage_ms = 201", "wanted a whole number of milliseconds from 20 to 200"),
         ("[audio]\nprebuffer_ms = 1001", "wanted a whole number of milliseconds from 0 to 1000"),
+        ("[audio]\nvolume = 101", "from 0 to 100"),
         ("[audio]\nlead_in_ms = 2001", "wanted a whole number of milliseconds from 0 to 2000"),
         ("[audio]\ncapture = ''", 'capture = "": wanted the name of an ALSA card'),
         ('[audio]\ncapture = "a\\u0000"', 'capture = "a�": wanted the name of an ALSA card'),
-        ("[talk]\nmode = 3", 'mode = 3: wanted one of "hold", "tap"'),
+        ("[talk]\nmode = 3", 'mode = 3: wanted one of "hold", "open", "tap"'),
+        ("[talk]\nlong_press_s = 0.9", "= 0.9: wanted a number of seconds from 1 to 10"),
+        ("[talk]\nremember_for_s = 86401", "= 86401: wanted a number of seconds from 0 to 86400"),
         ("[talk]\nduplex = 'half-ish'", 'duplex = "half-ish": wanted one of "full", "half"'),
         ("[talk]\npreroll_ms = 5001", "wanted a whole number of milliseconds from 0 to 5000"),
         ("[talk]\nhang_up_after_s = 0.5", "= 0.5: wanted a number of seconds from 1 to 600"),
@@ -240,8 +333,25 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[log]\nlevel = 'loud'", 'level = "loud": wanted one of "debug", "error", "info"'),
         ("[spend]\nusd_per_hour = -1", "usd_per_hour = -1: wanted a number from 0"),
         ("[spend]\nusd_per_hour = inf", "usd_per_hour = inf: wanted a number from 0"),
-        ("[spend]\nusd_per_day_max = 2", "usd_per_day_max = 2: this version keeps no cap"),
-        ("[spend]\nusd_per_month_max = 0.5", "= 0.5: this version keeps no cap; wanted 0"),
+        ("[spend]\nusd_per_day_max = -2", "usd_per_day_max = -2: wanted a number from 0"),
+        ("[spend]\nusd_per_month_max = '9'", 'usd_per_month_max = "9": wanted a number from 0'),
+        ("[keep]\ntranscript = 1", "transcript = 1: wanted true or false"),
+        ("[keep]\nmax_mb = 0", "max_mb = 0: wanted a whole number of megabytes from 1 to 100000"),
+        ("[keep]\nmax_days = 3651", "wanted a whole number of days from 1 to 3650"),
+        ("[agent]\ndialect = 'v2'", 'dialect = "v2": wanted one of "auto", "early-access", "v1"'),
+        ("[agent]\nid = 'kitchen'", 'id = "kitchen": wanted the UUID of a stored agent'),
+        ("[agent]\nmip_opt_out = 'yes'", 'mip_opt_out = "yes": wanted true or false'),
+        ("[agent]\nkey_command = 'mint'", "key_command = …: wanted a list of texts, the first"),
+        ("[agent]\nkey_command = ['mint']", "key_command = …: wanted a list of texts, the first"),
+        ("[agent]\nkey_comand = ['/mint']", "key_comand = …: no such key; the nearest is key_co"),
+        ("[talk]\nkey_command = ['/mint']", "key_command = …: no such key; it belongs in [agent]"),
+        ("[agent]\nlanguage = 'de'", 'language = "de": no such key; it belongs in [agent.listen'),
+        ("[agent]\nkeyterms = ['a']", "keyterms = …: no such key; it belongs in [agent.listen"),
+        ("[agent]\nmodel = 'nova-3'", "no such key; it belongs in a provider of [agent]"),
+        ("[agent]\ndescription = 'a'", "no such key; it belongs in [[tools]]"),
+        ("[[agent.tools]]\nname = 'a'", "tools = …: no such key; [[tools]] stands by itself"),
+        ("[agent.keep]\naudio = true", "keep = {…}: no such key; [keep] stands by itself"),
+        ("[agent]\nlsiten = []", "lsiten = …: no such key; the nearest is listen"),
         ("[agent]\ntags = 'one'", 'tags = "one": wanted a list of texts'),
         ("[agent]\ntags = ['a', 3]", 'tags = ["a", 3]: wanted a list of texts'),
         ("[agent]\ntags = ['']", "wanted no empty tag"),
@@ -295,6 +405,85 @@ def test_a_pin_has_one_owner() -> None:
 def test_keys_that_are_wrong_themselves_are_not_compared() -> None:
     assert len(faults("[panel]\nlamp.pin = 99\nbuttons.talk = 25")) == 1
     assert len(faults("[panel]\nlamp = 3\nbuttons.talk = 25")) == 1
+
+
+def test_a_cap_needs_a_price() -> None:
+    fault = only_fault("[spend]\nusd_per_hour = 0\nusd_per_day_max = 2")
+    assert "[spend] usd_per_day_max = 2.0: usd_per_hour = 0 counts nothing" in fault
+
+
+def test_what_is_forgotten_at_once_is_not_remembered_over_a_restart() -> None:
+    fault = only_fault("[agent]\nremember_over_restart = true\n[talk]\nremember_for_s = 0")
+    assert "remember_over_restart = true: [talk] remember_for_s = 0 remembers nothing" in fault
+
+
+# Functions
+
+TOOL = {"name": "'time'", "description": "'Tells it.'", "command": "['/usr/bin/date']"}
+
+
+def tool(**keys: str) -> str:
+    lines = (f"{name} = {value}" for name, value in (TOOL | keys).items() if value)
+    return "\n".join(["[[tools]]", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"name": "''"}, '[[tools]] 1 name = "": wanted 1 to 64 letters'),
+        ({"name": f"'{'x' * 65}'"}, "wanted 1 to 64 letters"),
+        ({"name": '"time\\n"'}, 'name = "time�": wanted 1 to 64 letters'),
+        ({"name": "3"}, "name = 3: wanted 1 to 64 letters"),
+        ({"name": ""}, "[[tools]] 1 name: missing; wanted 1 to 64 letters"),
+        ({"name": "'set_volume'"}, "the box has a function of this name itself"),
+        ({"description": "' '"}, 'description = " ": wanted a sentence'),
+        ({"command": ""}, "[[tools]] 1 command: missing; wanted a list of texts"),
+        ({"command": "[]"}, "[[tools]] 1 command = …: wanted a list of texts, the first"),
+        ({"command": "['date']"}, "command = …: wanted a list of texts, the first an absolute"),
+        ({"command": "['/usr/bin/date', 3]"}, "command = …: wanted a list of texts"),
+        ({"command": '["/usr/bin/date", "a\\u0000"]'}, "command = …: wanted a list of texts"),
+        ({"parameters": "3"}, "parameters = 3: wanted a table"),
+        ({"parameters": "{}"}, 'parameters = {}: wanted a JSON schema with type = "object"'),
+        ({"parameters": "{ type = 'array' }"}, 'wanted a JSON schema with type = "object"'),
+        ({"parameters": "{ type = 'object', properties = 3 }"}, "properties is a table of tables"),
+        ({"parameters": "{ type = 'object', properties = { a = 3 } }"}, "is a table of tables"),
+        ({"parameters": "{ type = 'object', required = 'a' }"}, "required is a list of names"),
+        ({"parameters": "{ type = 'object', default = nan }"}, "JSON, which has no nan"),
+        ({"confirm": "'voice'"}, 'confirm = "voice": wanted one of "", "button"'),
+        ({"defer_until_eot": "1"}, "defer_until_eot = 1: wanted true or false"),
+        ({"timeout_s": "61"}, "timeout_s = 61: wanted a number of seconds from 1 to 60"),
+        ({"output_bytes": "0"}, "output_bytes = 0: wanted a whole number of bytes from 1 to 65536"),
+        ({"timeuot_s": "3"}, "[[tools]] 1 timeuot_s = 3: no such key; the nearest is timeout_s"),
+    ],
+)
+def test_a_faulty_function_is_told_with_its_number(keys: dict[str, str], words: str) -> None:
+    assert words in only_fault(tool(**keys))
+
+
+def test_the_names_that_are_taken_are_those_of_the_box() -> None:
+    assert set(config.BUILT_IN_TOOLS) == BUILT_IN.keys()
+
+
+def test_no_two_functions_have_one_name() -> None:
+    fault = only_fault(tool() + tool(name="'date'") + tool())
+    assert fault == 'box.toml: [[tools]] 3 name = "time": [[tools]] 1 has it; wanted another'
+
+
+@pytest.mark.parametrize("text", ["tools = 3", "tools = [3]", "[tools]\nname = 'a'"])
+def test_functions_are_a_list_of_sections(text: str) -> None:
+    assert "wanted a section [[tools]] for each" in only_fault(text)
+
+
+def test_a_list_of_functions_that_is_misspelt_is_a_fault() -> None:
+    assert "[[tool]]: no such section; the nearest is [[tools]]" in only_fault("[[tool]]\na = 1")
+
+
+def test_functions_of_a_table_for_the_wire_and_those_of_the_box_contradict_each_other() -> None:
+    think = "[agent.think]\nprovider = { type = 'x' }\nfunctions = [{ name = 'a' }]\n"
+    assert "think.functions = […]: they go in the place of those of [[tools]]" in only_fault(
+        think + tool()
+    )
+    assert parse(think, "box.toml").tools == ()
 
 
 # The address
@@ -362,10 +551,20 @@ def test_a_line_end_in_an_address_is_not_passed_over() -> None:
     assert "wanted an address like" in only_fault('[agent]\nurl = "wss://a\\n.example/v1"')
 
 
-@pytest.mark.parametrize("path", ["/agent", "/agent/", "/some/agent"])
-def test_the_early_access_dialect_is_refused_in_words(path: str) -> None:
-    fault = only_fault(f"[agent]\nurl = 'wss://agent.deepgram.com{path}'")
-    assert "the early-access dialect is not spoken by this version" in fault
+@pytest.mark.parametrize(
+    ("lines", "dialect"),
+    [
+        ("", "v1"),
+        ("url = 'wss://agent.deepgram.com/agent'", "early-access"),
+        ("url = 'wss://agent.deepgram.com/agent/'", "early-access"),
+        ("url = 'ws://localhost:8080/some/agent'", "early-access"),
+        ("url = 'wss://example.org/v1/agent'", "v1"),
+        ("url = 'wss://example.org/agent'\ndialect = 'v1'", "v1"),
+        ("url = 'wss://example.org/talk'\ndialect = 'early-access'", "early-access"),
+    ],
+)
+def test_the_dialect_is_that_of_the_path_unless_it_is_said(lines: str, dialect: str) -> None:
+    assert parse(f"[agent]\n{lines}", "box.toml").agent.spoken_dialect == dialect
 
 
 def test_a_fragment_is_refused() -> None:
@@ -382,6 +581,53 @@ def test_loopback_is_known(host: str) -> None:
 @pytest.mark.parametrize("host", [None, "", "example.com", "10.0.0.1", "::", "::2", "localhost.a"])
 def test_what_is_not_loopback_is_known(host: str | None) -> None:
     assert not is_loopback(host)
+
+
+# The way there
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.example:3128",
+        "http://proxy.example:3128/",
+        "http://[2001:db8::1]:8080",
+        "http://me:hunter2@10.0.0.1:80",
+    ],
+)
+def test_a_proxy_is_taken(proxy: str) -> None:
+    settings = parse(f"[agent]\nproxy = '{proxy}'", "box.toml")
+    assert settings.agent.proxy == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "proxy.example:3128",
+        "http://proxy.example",
+        "https://proxy.example:3128",
+        "socks5://proxy.example:1080",
+        "http://proxy.example:3128/path",
+        "http://proxy.example:3128?a=b",
+        "http://proxy.example:3128#a",
+        "http://:3128",
+        "http://proxy.example:0",
+        "http://pro xy.example:3128",
+    ],
+)
+def test_what_is_no_proxy_is_refused(proxy: str) -> None:
+    assert "wanted an address like http://HOST:PORT" in only_fault(f"[agent]\nproxy = '{proxy}'")
+
+
+def test_no_proxy_stands_between_the_box_and_itself() -> None:
+    fault = only_fault(
+        "[agent]\nurl = 'ws://localhost:8080/v1/agent'\nproxy = 'http://me:hunter2@p.example:3128'"
+    )
+    assert fault == (
+        'box.toml: [agent] proxy = "http://…@p.example:3128": '
+        'url = "ws://localhost:8080/v1/agent" is this machine, and no proxy\'s; '
+        "wanted one of the two"
+    )
 
 
 # Certificates
@@ -425,12 +671,35 @@ def test_a_name_of_certificates_that_no_file_can_have_is_a_fault(tmp_path: Path)
         "[agent]\nthink = [{ endpoint = { headers = { authorization = 'hunter2' } } }, 3]",
         "[agent]\nthink = { endpoint = { headers = { authorization = 'hunter2' } }, a = nan }",
         "[keys]\ndeepgram = 'hunter2'",
+        "[agent]\nthink = { endpoint = { headers = { x-mine = 2022-02-02 } } }",
+        "[agent]\nproxy = 'http://me:hunter2@host'",
+        "[agent]\nproxy = 'me:hunter2@host:3128'",
+        "[agent]\nproxy = 'http://me:hun?hunter2@host:3128'",
+        "[agent]\nproxy = 'http://me:hun#hunter2@host:3128'",
+        "[agent]\nproxy = 'http://me:a@hunter2@:3128'",
+        "[agent]\nproxi = 'http://me:hunter2@host:3128'",
+        "[agent]\nurl = 'wss://host/v1#hunter2'",
+        "[agent]\nurl = 'ws://host/v1?token=a@hunter2'",
+        "[agent]\nurl = 'host?token=hunter2'",
+        "[agent]\nkey_command = ['mint', '--password', 'hunter2']",
+        "[agent]\nkey_command = 'mint --password hunter2'",
+        "[agent]\nkey_comand = '/mint --password hunter2'",
+        "[agent]\nmint = ['/mint', '--password', 'hunter2']",
+        "[[tools]]\nname = 'a'\ndescription = 'b'\ncommand = ['curl', 'hunter2']",
+        "[[tools]]\nname = 'a'\ndescription = 'b'\ncommand = 'curl hunter2'",
+        "[[tools]]\nname = 'a'\ndescription = 'b'\ncomand = 'curl hunter2'",
+        "[[tools]]\nname = 'a'\ndescription = 'b'\napi_token = 'hunter2'",
+        (
+            "[agent.speak]\nprovider = { type = 'open_ai', model = 'a', voice = 'b' }\n"
+            "endpoint = { url = 'http://me:hunter2@host', headers = { a = 'hunter2' } }"
+        ),
     ],
 )
 def test_a_secret_in_the_file_is_in_no_message(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "box.toml")
     assert "hunter2" not in str(caught.value)
+    assert "2022" not in str(caught.value)
 
 
 def test_a_key_among_the_settings_is_sent_where_it_belongs() -> None:

@@ -31,6 +31,7 @@ class Ear:
     pending: bool = False
     speaking: bool = False
     sent: bool = False
+    unanswered: bool = False
     heard_early: bool = False
 
 
@@ -70,9 +71,10 @@ class Desk:
 
     def _happens(self, event: Event) -> None:
         if event is Event.USER_TEXT:
+            self.ear.unanswered = self.ear.pending or self.ear.speaking
             self.ear.pending = self.ear.speaking = self.mouth.discarding = False
         elif event is Event.ANSWER_BEGAN:
-            self.mouth.dry = self.mouth.done = False
+            self.mouth.dry = self.mouth.done = self.ear.unanswered = False
         elif event is Event.SPEAKER_DRY:
             self.mouth.dry = True
         elif event is Event.AUDIO_DONE:
@@ -86,7 +88,7 @@ class Desk:
         elif action in (Action.DISCARD, Action.ERASE):
             self.ear.speaking = self.ear.sent = False
         elif action in (Action.CALL_OFF, Action.DROP_SENT, Action.DROP_ALL):
-            self.ear.pending = False
+            self.ear.pending = self.ear.unanswered = False
         elif action is Action.PLAY:
             self.mouth.dry = self.mouth.withheld = False
         elif action in (Action.CUT, Action.CUT_BY_SERVER):
@@ -102,6 +104,9 @@ class Desk:
                 done += self.tell(event)
         self.now_s = until_s
         return done
+
+    def is_muted(self) -> bool:
+        return self.talk.muted
 
     def at(self, phase: Phase) -> bool:
         return self.talk.phase is phase
@@ -708,6 +713,174 @@ def test_tap_lost_amid_words_redials_and_lost_in_silence_falls_asleep() -> None:
     assert Action.DIAL in desk.wait(0.5)
 
 
+def in_open() -> Desk:
+    desk = Desk(Mode.OPEN)
+    desk.tell(Event.STARTED)
+    desk.connect()
+    return desk
+
+
+def test_open_connects_from_the_start_and_listens() -> None:
+    desk = Desk(Mode.OPEN)
+    assert desk.tell(Event.STARTED) == [Action.LISTEN, Action.SEND, Action.DIAL, Action.UPGRADE]
+    desk.connect()
+    assert desk.at(Phase.LISTENING)
+    assert desk.wait(500.0) == []
+
+
+def test_a_press_while_open_listens_mutes_when_let_go_and_the_next_unmutes() -> None:
+    desk = in_open()
+    desk.wait(5.0)
+    desk.tell(Event.PRESSED)
+    assert not desk.is_muted()
+    desk.tell(Event.RELEASED)
+    assert desk.is_muted()
+    assert desk.at(Phase.RESTING)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    assert not desk.is_muted()
+    assert desk.at(Phase.LISTENING)
+
+
+def test_a_long_press_forgets_and_open_comes_back() -> None:
+    desk = in_open()
+    desk.wait(5.0)
+    desk.tell(Event.PRESSED)
+    assert Action.FORGET in desk.wait(3.0)
+    desk.tell(Event.RELEASED)
+    assert not desk.talk.muted
+    desk.tell(Event.LINK_DOWN)
+    assert Action.DIAL in desk.wait(1.0)
+    desk.connect()
+    assert desk.at(Phase.LISTENING)
+
+
+def test_a_long_press_in_tap_forgets_and_hangs_up() -> None:
+    desk = in_tap()
+    desk.wait(5.0)
+    desk.tell(Event.PRESSED)
+    assert desk.wait(3.0) == [
+        Action.DISCARD,
+        Action.DROP_ALL,
+        Action.FORGET,
+        Action.HANG_UP,
+    ]
+    assert desk.tell(Event.RELEASED) == []
+
+
+def test_a_press_that_stops_an_answer_is_never_a_long_one() -> None:
+    desk = in_tap()
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.ANSWER_BEGAN)
+    desk.tell(Event.PRESSED)
+    assert Action.FORGET not in desk.wait(10.0)
+
+
+def test_open_comes_back_by_itself_whatever_it_did() -> None:
+    for loss_after in (Event.LINK_UP, Event.USER_TEXT, Event.ANSWER_BEGAN):
+        desk = in_open()
+        if loss_after is not Event.LINK_UP:
+            desk.tell(Event.USER_TEXT)
+        if loss_after is Event.ANSWER_BEGAN:
+            desk.tell(Event.ANSWER_BEGAN)
+        desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+        assert Action.DIAL in desk.wait(1.0)
+
+
+def test_open_does_not_repeat_a_refused_key_until_a_press() -> None:
+    desk = in_open()
+    desk.tell(Event.LINK_LOST, Trouble.KEY_REFUSED)
+    assert Action.DIAL not in desk.wait(500.0)
+    assert Action.DIAL in desk.tell(Event.PRESSED)
+
+
+def test_ask_wakes_the_box_and_says_its_words_when_connected() -> None:
+    desk = Desk()
+    assert desk.tell(Event.ASKED) == [Action.DIAL, Action.UPGRADE]
+    assert desk.at(Phase.THINKING)
+    assert desk.tell(Event.LINK_UP) == [Action.SAY]
+    desk.tell(Event.ANSWER_BEGAN)
+    assert desk.at(Phase.SPEAKING)
+
+
+def test_ask_goes_at_once_where_it_is_connected_and_not_while_somebody_talks() -> None:
+    desk = Desk()
+    desk.ask()
+    assert desk.tell(Event.ASKED) == []
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.tell(Event.ASKED) == [Action.SAY]
+
+
+def test_words_whose_answer_was_lost_are_asked_again() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.tell(Event.TURN_SENT)
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.at(Phase.THINKING)
+    assert Action.DIAL in desk.wait(0.5)
+    assert desk.tell(Event.LINK_UP) == [Action.ASK_AGAIN]
+    desk.tell(Event.ANSWER_BEGAN)
+    assert desk.at(Phase.SPEAKING)
+
+
+def test_an_answer_that_had_begun_is_not_repeated() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.at(Phase.TROUBLE)
+    assert Action.DIAL not in desk.wait(100.0)
+
+
+def test_at_a_cap_the_answer_is_finished_and_then_nothing_is_dialled() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    assert desk.tell(Event.CAP_REACHED) == []
+    desk.tell(Event.AUDIO_DONE)
+    assert Action.HANG_UP in desk.tell(Event.SPEAKER_DRY)
+    assert desk.talk.trouble is Trouble.CAP_REACHED
+    desk.tell(Event.LINK_DOWN)
+    assert Action.DIAL not in desk.tell(Event.PRESSED)
+    desk.tell(Event.RELEASED)
+    assert desk.talk.trouble is Trouble.CAP_REACHED
+    desk.tell(Event.CAP_LIFTED)
+    assert Action.DIAL in desk.tell(Event.PRESSED)
+
+
+def test_a_session_is_renewed_between_turns() -> None:
+    desk = Desk(hang_up_after_s=600.0, max_conversation_s=0.0)
+    desk.ask()
+    for _ in range(12):
+        desk.be_answered()
+        desk.tell(Event.AUDIO_DONE)
+        desk.tell(Event.SPEAKER_DRY)
+        assert desk.wait(550.0).count(Action.HANG_UP) == (desk.talk.link is Link.CLOSING)
+        if desk.talk.link is Link.CLOSING:
+            break
+        desk.ask()
+    assert desk.at(Phase.RESTING)
+    assert desk.tell(Event.LINK_DOWN) == [Action.DIAL, Action.UPGRADE]
+    desk.connect()
+    assert desk.at(Phase.RESTING)
+
+
+def test_a_press_gives_a_permission_and_means_nothing_else() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.PERMISSION_ASKED)
+    assert desk.tell(Event.PRESSED) == [Action.ALLOW]
+    desk.tell(Event.RELEASED)
+    assert desk.at(Phase.SPEAKING)
+    desk.tell(Event.PERMISSION_ASKED)
+    assert desk.wait(10.0) == [Action.DENY]
+
+
 # ── at random ────────────────────────────────────────────────────────────────────────────────────
 
 BUSY = (Phase.LISTENING, Phase.THINKING, Phase.RESTING)
@@ -717,8 +890,23 @@ NEWS = (
     Event.USER_TEXT,
     Event.STILL_THINKING,
     Event.THINK_FAILED,
+    Event.SAY_REFUSED,
     Event.ANSWER_BEGAN,
     Event.AUDIO_DONE,
+)
+
+
+FINGERS = (
+    Event.PRESSED,
+    Event.RELEASED,
+    Event.MUTED,
+    Event.UNMUTED,
+    Event.ASKED,
+    Event.FORGOTTEN,
+    Event.CAP_REACHED,
+    Event.CAP_LIFTED,
+    Event.PERMISSION_ASKED,
+    Event.PERMISSION_OFF,
 )
 
 
@@ -744,7 +932,7 @@ class Walk(RuleBasedStateMachine):
                 assert self.sockets == 1, "two sockets at once"
         self.desk.done.clear()
 
-    @rule(event=st.sampled_from([Event.PRESSED, Event.RELEASED, Event.MUTED, Event.UNMUTED]))
+    @rule(event=st.sampled_from(FINGERS))
     def a_finger(self, event: Event) -> None:
         self._tell(event)
 
@@ -829,8 +1017,13 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def asleep_nobody_pays(self) -> None:
-        if self.desk.talk.phase is Phase.ASLEEP:
+        if self.desk.talk.phase is Phase.ASLEEP and self.mode is not Mode.OPEN:
             assert self.desk.talk.link in (Link.DOWN, Link.CLOSING)
+
+    @invariant()
+    def what_is_spent_is_not_spent_again(self) -> None:
+        if self.desk.talk.capped and self.desk.talk.link is Link.DOWN:
+            assert not self.desk.talk.armed(Event.REDIAL_DUE)
 
 
 class TapWalk(Walk):
@@ -839,8 +1032,25 @@ class TapWalk(Walk):
     mode = Mode.TAP
 
 
+class OpenWalk(Walk):
+    """And in the third, which begins by itself."""
+
+    mode = Mode.OPEN
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tell(Event.STARTED)
+
+    @invariant()
+    def it_is_connected_or_on_its_way(self) -> None:
+        talk = self.desk.talk
+        if talk._stands and talk.link is Link.DOWN:
+            assert talk.armed(Event.REDIAL_DUE)
+
+
 TestWalk = Walk.TestCase
 TestTapWalk = TapWalk.TestCase
-TestWalk.settings = TestTapWalk.settings = settings(
+TestOpenWalk = OpenWalk.TestCase
+TestWalk.settings = TestTapWalk.settings = TestOpenWalk.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None
 )

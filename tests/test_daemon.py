@@ -455,15 +455,40 @@ async def test_what_it_does_not_know_is_let_pass(autojump_clock: MockClock) -> N
         assert len(box.agent.connections) == 1
 
 
-async def test_lost_while_thinking_of_an_answer_it_says_so(autojump_clock: MockClock) -> None:
+async def test_words_whose_answer_was_lost_are_asked_again_in_words(
+    autojump_clock: MockClock,
+) -> None:
     async with a_box(manners=Manners(think_s=5.0)) as box:
         await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        await box.until(Phase.RESTING)
+        await box.say(tone(2.0))
         await trio.sleep(1.0)
+        await box.connection.cut()
+        await box.until(Phase.SPEAKING)
+        _, second = box.agent.connections
+        asked = [it for it in second.messages if it["type"] == "InjectUserMessage"]
+        assert [it["content"] for it in asked] == ["you spoke for 2.0 s"]
+        assert second.settings is not None
+        told = second.settings["agent"]["context"]["messages"]
+        assert [(it["role"], it["content"]) for it in told] == [
+            ("user", "you spoke for 1.0 s"),
+            ("assistant", "You said: 1.0 s of sound."),
+        ]
+        assert not second.heard
+
+
+async def test_an_answer_that_had_begun_is_not_repeated(autojump_clock: MockClock) -> None:
+    async with a_box(manners=Manners(answer_s=10.0, pace=1.0)) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.SPEAKING)
+        await trio.sleep(2.0)
         await box.connection.cut()
         await box.until(Phase.TROUBLE)
         assert box.daemon.conversation.trouble is Trouble.LINK_LOST
         await trio.sleep(60.0)
         assert box.at(Phase.ASLEEP)
+        assert len(box.agent.connections) == 1
 
 
 # ── the cards ────────────────────────────────────────────────────────────────────────────────────

@@ -3,11 +3,14 @@
 Nothing here runs on the virtual clock: it would fire a deadline before a real socket answers.
 """
 
+import base64
 import errno
+import logging
 import socket
 import ssl
 import struct
 import threading
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +20,15 @@ import trio
 from appliance.agent import dialer
 from appliance.agent.dialer import TCP_OPTIONS, Address, Dialer
 from appliance.errors import AgentUnreachable, Retry, Trouble
-from tests.far_end import CERTIFICATES, ROOT, serving, stay_silent
+from tests.far_end import (
+    CERTIFICATES,
+    ROOT,
+    Behaviour,
+    Peer,
+    Proxy,
+    serving,
+    stay_silent,
+)
 
 LIMIT_S = 5  # for what takes milliseconds
 
@@ -349,3 +360,212 @@ async def test_a_plain_address_wants_no_tls_context(monkeypatch: pytest.MonkeyPa
     async with serving(stay_silent) as port:
         with trio.fail_after(LIMIT_S):
             await (await plain(port)()).aclose()
+
+
+# ── through a proxy ──────────────────────────────────────────────────────────────────────────────
+
+NAME, PASSWORD = "kitchen", "p:ss w/rd%"
+PAIR = "kitchen:p%3Ass%20w%2Frd%25"
+
+
+def through(proxy: str, address: Address) -> Dialer:
+    return Dialer(address, ca_file=ROOT, proxy=proxy)
+
+
+def far_away(port: int, *, tls: bool = True) -> Address:
+    """A server whose name only the proxy knows."""
+    return Address("agent.test", port, "/", tls=tls)
+
+
+async def greet(stream: trio.abc.Stream) -> None:
+    await stream.send_all(b"hello")
+    assert await stream.receive_some() in {b"goodbye", b""}
+
+
+async def test_through_a_proxy_a_server_is_talked_to_over_tls_end_to_end() -> None:
+    proxy = Proxy()
+    async with serving(greet, "good") as far, serving(proxy) as near:
+        with trio.fail_after(LIMIT_S):
+            stream = await through(f"http://127.0.0.1:{near}", far_away(far))()
+            async with stream:
+                assert isinstance(stream, trio.SSLStream)
+                assert stream.getpeercert()["subject"] == ((("commonName", "agent.test"),),)
+                assert await stream.receive_some() == b"hello"
+                await stream.send_all(b"goodbye")
+                for level, name, value in TCP_OPTIONS:
+                    assert stream.transport_stream.getsockopt(level, name) == value
+    (head,) = proxy.heads
+    assert head == f"CONNECT agent.test:{far} HTTP/1.1\r\nHost: agent.test:{far}\r\n\r\n"
+    assert b"goodbye" not in proxy.carried  # it carries what it cannot read
+
+
+async def test_the_first_words_of_the_server_are_not_taken_for_the_proxys() -> None:
+    async with serving(greet) as far, serving(Proxy(b"200 Connection established")) as near:
+        address = far_away(far, tls=False)
+        with trio.fail_after(LIMIT_S):
+            stream = await through(f"http://127.0.0.1:{near}", address)()
+            async with stream:
+                assert await stream.receive_some() == b"hello"
+                await stream.send_all(b"goodbye")
+
+
+@pytest.mark.parametrize("answer", [b"200 OK", b"200", b"201 Created\r\nVia: us", b"299 \xff"])
+async def test_whatever_begins_with_a_two_opens_the_tunnel(answer: bytes) -> None:
+    async with serving(greet) as far, serving(Proxy(answer)) as near:
+        with trio.fail_after(LIMIT_S):
+            stream = await through(f"http://127.0.0.1:{near}", far_away(far, tls=False))()
+            async with stream:
+                assert await stream.receive_some() == b"hello"
+
+
+async def test_a_proxy_gets_its_name_and_password_and_nobody_else_is_told_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    proxy = Proxy()
+    async with serving(greet, "good") as far, serving(proxy) as near:
+        with trio.fail_after(LIMIT_S):
+            stream = await through(f"http://{PAIR}@127.0.0.1:{near}", far_away(far))()
+            await stream.aclose()
+    (head,) = proxy.heads
+    lines = head.split("\r\n")
+    (given,) = (line for line in lines if line.startswith("Proxy-Authorization: "))
+    kind, _, pair = given.removeprefix("Proxy-Authorization: ").partition(" ")
+    assert (kind, base64.b64decode(pair).decode()) == ("Basic", f"{NAME}:{PASSWORD}")
+    assert pair.encode() not in proxy.carried
+    secrets = (PASSWORD, NAME, pair, PAIR)
+    assert not any(secret in caplog.text for secret in secrets)
+
+
+@pytest.mark.parametrize("answer", [b"407 Proxy Authentication Required", b"502 Bad Gateway"])
+async def test_a_proxy_that_will_not_is_named_with_its_words_and_without_our_secrets(
+    answer: bytes,
+) -> None:
+    proxy = Proxy(answer + b"\r\nProxy-Authenticate: Basic")
+    async with serving(proxy) as near:
+        error = await refused(through(f"http://{PAIR}@127.0.0.1:{near}", far_away(443)))
+    assert error.trouble is Trouble.UNREACHABLE
+    assert error.trouble.retry is Retry.BACKOFF
+    assert str(error) == f"the proxy refuses: 'HTTP/1.1 {answer.decode()}'"
+    told = "".join(traceback.format_exception(error))
+    pair = base64.b64encode(f"{NAME}:{PASSWORD}".encode()).decode()
+    assert not any(secret in told for secret in (PASSWORD, NAME, pair, PAIR))
+
+
+@pytest.mark.parametrize("pair", ["", "@", "kitchen@", "kitchen:@"])
+async def test_a_name_without_a_password_is_sent_as_it_is(pair: str) -> None:
+    proxy = Proxy(b"403 Forbidden")
+    async with serving(proxy) as near:
+        await refused(through(f"http://{pair}127.0.0.1:{near}", far_away(443)))
+    name = pair.partition("@")[0].partition(":")[0]
+    basic = base64.b64encode(f"{name}:".encode()).decode()
+    sent = [line for line in proxy.heads[0].split("\r\n") if "Authorization" in line]
+    assert sent == ([f"Proxy-Authorization: Basic {basic}"] if pair else [])
+
+
+async def test_a_proxy_is_asked_for_a_number_in_brackets_where_it_has_colons() -> None:
+    proxy = Proxy(b"502 Bad Gateway")
+    async with serving(proxy) as near:
+        await refused(through(f"http://127.0.0.1:{near}", Address("::1", 8443, "/", tls=True)))
+    assert proxy.heads[0].startswith("CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n")
+
+
+def answering(answer: bytes, *, stays: bool = False) -> Behaviour:
+    """A proxy that takes a request, says just this, and leaves or stays."""
+
+    async def behave(stream: trio.abc.Stream) -> None:
+        await Peer(stream).request()
+        await stream.send_all(answer)
+        if stays:
+            await trio.sleep_forever()
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("behave", "words"),
+    [
+        (answering(b"SSH-2.0-OpenSSH_9.2p1\r\n", stays=True), "the proxy speaks no HTTP: 'SSH-"),
+        (answering(b"220 mail.test\r\n\r\n"), "the proxy speaks no HTTP: '220 mail.test"),
+        (answering(b"\x15\x03\x01\0\2\2\x46" * 20, stays=True), "the proxy speaks no HTTP: '\\x15"),
+        (answering(b"HTTP/2 200 OK\r\n\r\n"), "the proxy speaks no HTTP: 'HTTP/2 200 OK"),
+        (answering(b"\r\n\r\n"), "the proxy speaks no HTTP: '"),
+        (answering(b"HTTP/1.1\r\n\r\n"), "the proxy refuses: 'HTTP/1.1'"),
+        (answering(b"HTTP/1.1 two hundred\r\n\r\n"), "the proxy refuses: 'HTTP/1.1 two hundred'"),
+        (answering(b"HTTP/1.1 " + b"\xff" * 300 + b"\r\n\r\n"), "the proxy refuses: 'HTTP/1.1 "),
+        (
+            answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000, stays=True),
+            "the proxy speaks no HTTP: 'HTTP/1.1 200 OK",
+        ),
+        (answering(b""), "the proxy closed before it answered"),
+        (answering(b"HTTP/1.1 200 OK\r\n"), "the proxy closed before it answered"),
+        (close_at_once, "the proxy "),  # closed, or broke off: as the kernel has it
+        (reset, "the proxy broke off: "),
+    ],
+)
+async def test_a_proxy_that_is_none_is_named(behave: Behaviour, words: str) -> None:
+    async with serving(behave) as near:
+        error = await refused(through(f"http://127.0.0.1:{near}", far_away(443)))
+    assert error.trouble is Trouble.UNREACHABLE
+    assert str(error).startswith(words)
+    assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n", b"SSH"])
+async def test_a_proxy_that_says_nothing_more_is_named(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(dialer, "REACH_LIMIT_S", 0.2)
+    async with serving(answering(answer, stays=True)) as near:
+        error = await refused(through(f"http://127.0.0.1:{near}", far_away(443)))
+    assert error.trouble is Trouble.UNREACHABLE
+    assert str(error) == "the proxy gives no answer"
+
+
+async def test_a_proxy_that_is_not_there_is_told_from_a_server_that_is_not(
+    names: dict[str, list[str]],
+) -> None:
+    error = await refused(through(f"http://127.0.0.1:{free_port()}", far_away(443)))
+    assert error.trouble is Trouble.UNREACHABLE
+    assert str(error).startswith("the proxy: nobody answers there: ")
+    error = await refused(through("http://proxy.test:3128", far_away(443)))
+    assert error.trouble is Trouble.NO_NETWORK
+    assert str(error).startswith("the proxy: the name cannot be looked up: ")
+
+
+async def test_names_are_looked_up_by_the_proxy_alone(names: dict[str, list[str]]) -> None:
+    names.clear()
+    names["proxy.test"] = ["127.0.0.1"]
+    proxy = Proxy()
+    async with serving(shake_hands, "good") as far, serving(proxy) as near:
+        with trio.fail_after(LIMIT_S):
+            await (await through(f"http://proxy.test:{near}", far_away(far))()).aclose()
+    assert len(proxy.heads) == 1
+
+
+@pytest.mark.parametrize(
+    ("certificate", "trouble"),
+    [("selfsigned", Trouble.CERTIFICATE), ("early", Trouble.CLOCK_WRONG)],
+)
+async def test_what_is_wrong_with_a_server_behind_a_proxy_keeps_its_name(
+    certificate: str, trouble: Trouble
+) -> None:
+    async with serving(shake_hands, certificate) as far, serving(Proxy()) as near:
+        address = Address("127.0.0.1", far, "/", tls=True)
+        error = await refused(through(f"http://127.0.0.1:{near}", address))
+    assert error.trouble is trouble
+
+
+async def test_a_dial_that_is_given_up_leaves_the_proxy_too() -> None:
+    ended = trio.Event()
+
+    async def wait_for_the_end(stream: trio.abc.Stream) -> None:
+        while await stream.receive_some():
+            pass
+        ended.set()
+
+    async with serving(wait_for_the_end) as near:
+        with trio.move_on_after(0.1):
+            await through(f"http://127.0.0.1:{near}", far_away(443))()
+        with trio.fail_after(LIMIT_S):
+            await ended.wait()

@@ -22,7 +22,9 @@ from appliance.panel.looks import (
     BLINK,
     DARK,
     FLUTTER,
+    HALTING,
     HOLLOW,
+    HURRIED,
     LOOKS,
     STEADY,
     TRIPLE,
@@ -32,7 +34,7 @@ from appliance.panel.looks import (
 )
 from appliance.standin.panel import StandinButton, StandinLamp
 
-ALL_LOOKS = [DARK, STEADY, BLINK, FLUTTER, WINK, TRIPLE, HOLLOW]
+ALL_LOOKS = [DARK, STEADY, BLINK, FLUTTER, WINK, TRIPLE, HOLLOW, HURRIED, HALTING]
 TROUBLES = [None, *Trouble]
 LED_PIN = 25
 BUTTON_PIN = 17
@@ -66,7 +68,7 @@ def test_one_look_per_phase() -> None:
     plain = [look(phase, muted=False, trouble=None) for phase in Phase]
     assert len(set(plain)) == len(Phase)
     assert plain == [LOOKS[phase] for phase in Phase]
-    assert set(plain) | {HOLLOW} == set(ALL_LOOKS)
+    assert set(plain) | {HOLLOW, HURRIED, HALTING} == set(ALL_LOOKS)
 
 
 def test_no_two_looks_are_alike() -> None:
@@ -109,7 +111,13 @@ def test_asleep_and_listening_wake_nobody() -> None:
 @pytest.mark.parametrize("phase", [Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE])
 def test_a_trouble_beats_sleep_and_mute(phase: Phase) -> None:
     for muted, trouble in product([False, True], Trouble):
-        assert look(phase, muted=muted, trouble=trouble) is TRIPLE
+        its_own = HALTING if trouble is Trouble.CAP_REACHED else TRIPLE
+        assert look(phase, muted=muted, trouble=trouble) is its_own
+
+
+def test_a_permission_that_is_asked_for_shows_first() -> None:
+    for phase, muted, trouble in product(Phase, [False, True], TROUBLES):
+        assert look(phase, muted=muted, trouble=trouble, asks=True) is HURRIED
 
 
 @pytest.mark.parametrize("phase", [Phase.ASLEEP, Phase.RESTING, Phase.LISTENING])

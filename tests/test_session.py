@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,14 +25,31 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
+from appliance.agent import early_access, v1
 from appliance.agent import session as session_room
+from appliance.agent.dialect import Dialect
 from appliance.agent.dialer import Address, Dialer
 from appliance.agent.messages import (
     AgentAudioDone,
     AgentText,
+    Ask,
+    Behavior,
+    CannotSay,
+    Changed,
+    ChangePrompt,
+    Closing,
     FromAgent,
+    FunctionAnswer,
+    FunctionsCancelled,
+    FunctionsWanted,
+    Latencies,
+    Remembered,
+    Said,
+    Say,
+    SayRefused,
     Settings,
     SettingsApplied,
+    Side,
     TurnSent,
     Unhandled,
     UserStartedSpeaking,
@@ -39,6 +57,7 @@ from appliance.agent.messages import (
     Warned,
     Welcome,
 )
+from appliance.agent.messages import Call as FunctionCall
 from appliance.agent.session import Session
 from appliance.errors import (
     AgentError,
@@ -49,6 +68,7 @@ from appliance.errors import (
     Retry,
     Trouble,
 )
+from appliance.sound.companding import compress, expand
 from appliance.sound.pcm import Format
 from appliance.sound.utterance import EndOfTurn, Utterances
 from appliance.standin.agent import ForceEndTurn, Manners, StandinAgent
@@ -63,6 +83,7 @@ from tests.far_end import (
     Gone,
     Peer,
     Pong,
+    Proxy,
     frame,
     serving,
     stay_silent,
@@ -122,7 +143,13 @@ class Call:
         settings: Settings = HOLD,
         uplink: Words | Utterances | None = None,
         authorization: str | None = f"Token {KEY}",
+        authorize: Callable[[], Awaitable[str | None]] | None = None,
+        dialect: Dialect = v1,
     ) -> None:
+        async def at_once() -> str | None:
+            await trio.lowlevel.checkpoint()
+            return authorization
+
         self.words = uplink if isinstance(uplink, Words) else Words()
         self.heard: list[bytes] = []
         self.told: list[FromAgent | TurnSent] = []
@@ -134,10 +161,11 @@ class Call:
         self._news = trio.Event()
         self.session = Session(
             settings=settings,
+            dialect=dialect,
             uplink=uplink or self.words,
             connect=connect,
             address=Address.of(url),
-            authorization=authorization,
+            authorize=authorize or at_once,
             message_s=0.04,
             hear=lambda piece: self.hear(piece),  # noqa: PLW0108  # a test may put in its own
             tell=self._tell,
@@ -717,7 +745,7 @@ async def test_a_dial_that_takes_too_long_is_given_up(autojump_clock: MockClock)
 
 @asynccontextmanager
 async def standing_in(
-    manners: Manners, settings: Settings = HOLD
+    manners: Manners, settings: Settings = HOLD, **how: Any
 ) -> AsyncIterator[tuple[Call, Utterances, StandinAgent]]:
     """A session with the stand-in agent, and real utterances."""
     agent = StandinAgent(manners)
@@ -728,7 +756,7 @@ async def standing_in(
         return near
 
     words = Utterances(Format(RATE_HZ), streams=False)
-    call = Call(connect, uplink=words, settings=settings)
+    call = Call(connect, uplink=words, settings=settings, **how)
     call.session.allow_upgrade()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(agent.serve_stream, far)
@@ -943,6 +971,368 @@ async def test_new_sound_takes_the_place_of_silence(
         await trio.sleep(3)
         assert peer.sound() == bytes(zeros * PIECE) + sound(0.04)
         assert peer.kinds().count("ForceEndTurn") == (settings is HOLD)
+
+
+# ── the key ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_key_is_asked_for_before_anybody_is_dialled(autojump_clock: MockClock) -> None:
+    steps: list[str] = []
+    near, far = memory_stream_pair()
+
+    async def authorize() -> str:
+        steps.append("key")
+        await trio.sleep(2)
+        return f"Bearer {KEY}"
+
+    async def connect() -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        steps.append(f"dial at {trio.current_time():.0f} s")
+        return near
+
+    call = Call(connect, authorize=authorize)
+    call.session.allow_upgrade()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call.run)
+        assert f"Authorization: Bearer {KEY}" in (await Peer(far).request()).split("\r\n")
+        nursery.cancel_scope.cancel()
+    assert steps == ["key", "dial at 2 s"]
+
+
+async def never_dialled() -> trio.abc.Stream:
+    await trio.lowlevel.checkpoint()
+    raise AssertionError
+
+
+async def test_without_a_key_nobody_is_dialled(autojump_clock: MockClock) -> None:
+    why = AgentRefused(Trouble.KEY_COMMAND, "the command printed nothing")
+
+    async def authorize() -> str:
+        await trio.lowlevel.checkpoint()
+        raise why
+
+    call = Call(never_dialled, authorize=authorize)
+    call.session.allow_upgrade()
+    await call.run()
+    assert call.error is why
+    assert call.bills == []
+
+
+async def test_a_key_that_does_not_come_takes_its_time_from_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async def authorize() -> str:
+        await trio.sleep(7)
+        return KEY
+
+    async def connect() -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    call = Call(connect, authorize=authorize)
+    call.session.allow_upgrade()
+    await call.run()
+    assert call.error is not None
+    assert call.error.trouble is Trouble.SILENT
+    assert call.ended_s == 10
+
+
+async def test_hanging_up_while_the_key_is_fetched_ends_it(autojump_clock: MockClock) -> None:
+    given_up = trio.Event()
+
+    async def authorize() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            given_up.set()
+        raise AssertionError
+
+    call = Call(never_dialled, authorize=authorize)
+    call.session.allow_upgrade()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call.run)
+        await trio.sleep(2)
+        call.session.hang_up()
+        assert await call.ended() is None
+    assert given_up.is_set()
+    assert call.ended_s == 2
+    assert call.bills == []
+
+
+# ── words of ours ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_words_go_out_before_the_sound_that_waits_and_in_their_order(
+    autojump_clock: MockClock,
+) -> None:
+    async with talking() as (call, peer):
+        call.say(sound(0.04), EndOfTurn(1))
+        call.session.say(ChangePrompt("Be kind."))
+        call.session.say(Say("One moment.", Behavior.QUEUE))
+        call.session.say(FunctionAnswer("fc_1", "weather", "sunny"))
+        call.session.say(Ask("What time is it?"))
+        await trio.sleep(1)
+        assert peer.kinds() == [
+            "UpdatePrompt",
+            "InjectAgentMessage",
+            "FunctionCallResponse",
+            "InjectUserMessage",
+            "sound",
+            "ForceEndTurn",
+        ]
+
+
+async def test_what_the_dialect_has_no_words_for_is_told_at_once_and_harms_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with early_talking() as (call, peer):
+        with pytest.raises(CannotSay, match="Ask"):
+            call.session.say(Ask("What time is it?"))
+        await trio.sleep(1)
+        assert peer.kinds() == []
+        assert not call.over.is_set()
+
+
+async def test_words_that_nobody_takes_do_not_pile_up_for_ever(autojump_clock: MockClock) -> None:
+    async with stalled() as (call, _):
+        for _ in range(session_room.MESSAGES_MAX + 2):
+            call.session.say(ChangePrompt("Be kind."))
+        error = await call.failed()
+        assert error.trouble is Trouble.LINK_LOST
+        assert str(error) == "64 messages could not be sent"
+
+
+async def test_news_of_every_kind_is_told(autojump_clock: MockClock) -> None:
+    async with talking() as (call, peer):
+        call.told.clear()
+        await peer.say(
+            {
+                "type": "FunctionCallRequest",
+                "functions": [{"id": "fc_1", "name": "weather", "arguments": "{}"}],
+            },
+            {"type": "FunctionCallCancelled", "functions": [{"id": "fc_1", "name": "weather"}]},
+            {"type": "History", "role": "user", "content": "Hello."},
+            {"type": "LatencyReport", "total_latency": 1.5},
+            {"type": "InjectionRefused", "message": "busy"},
+            {"type": "PromptUpdated"},
+        )
+        await trio.sleep(1)
+        assert call.told == [
+            FunctionsWanted((FunctionCall("fc_1", "weather"),)),
+            FunctionsCancelled(("fc_1",)),
+            Remembered(Said(Side.USER, "Hello.")),
+            Latencies({"total_latency": 1.5}),
+            SayRefused("busy"),
+            Changed("prompt"),
+        ]
+
+
+# ── thin links ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+async def test_companded_sound_is_half_as_many_bytes_both_ways(
+    autojump_clock: MockClock, encoding: str
+) -> None:
+    settings = replace(HOLD, encoding=encoding)
+    whole = sound(0.1)  # two messages and a half
+    words = Words(whole[:PIECE], whole[PIECE : 2 * PIECE], whole[2 * PIECE :], EndOfTurn(1))
+    async with talking(settings=settings, uplink=words) as (call, peer):
+        await trio.sleep(1)
+        assert peer.sound() == compress(whole, encoding)
+        assert [len(came) for _, came in peer.got if isinstance(came, bytes)] == [640, 640, 320]
+        codes = bytes(range(256))
+        await peer.say(codes, codes[:1], codes[1:4])
+        await trio.sleep(1)
+        # However odd its pieces, sound comes out in whole samples.
+        assert call.heard == [
+            expand(codes, encoding),
+            expand(codes[:1], encoding),
+            expand(codes[1:4], encoding),
+        ]
+
+
+@pytest.mark.parametrize(("encoding", "zero"), [("mulaw", 0xFF), ("alaw", 0xD5)])
+async def test_the_silence_that_ends_a_turn_is_companded_too(
+    autojump_clock: MockClock, encoding: str, zero: int
+) -> None:
+    settings = replace(NOVA_HOLD, encoding=encoding)
+    async with talking(settings=settings, uplink=Words(EndOfTurn(1))) as (_, peer):
+        await trio.sleep(0.99)
+        await peer.say(USER_TEXT)
+        await trio.sleep(1)
+        pieces = [came for _, came in peer.got if isinstance(came, bytes)]
+        assert pieces == [bytes([zero]) * (PIECE // 2)] * 25
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_whole_turn_over_a_thin_link(
+    autojump_clock: MockClock, encoding: str, early: bool
+) -> None:
+    settings = replace(EARLY if early else HOLD, encoding=encoding)
+    how: dict[str, Any] = {"url": EARLY_URL, "dialect": early_access} if early else {}
+    async with standing_in(Manners(), settings, **how) as (call, words, agent):
+        said = speak(call, words, 1.5)
+        await trio.sleep(5)
+        (connection,) = agent.connections
+        assert connection.heard.startswith(compress(said, encoding))
+        assert UserText("you spoke for 1.5 s") in call.told
+        # It repeats what it heard; companding what was companded changes nothing any more.
+        assert b"".join(call.heard).startswith(expand(compress(said, encoding), encoding))
+
+
+# ── the early-access dialect ─────────────────────────────────────────────────────────────────────
+
+EARLY_URL = "wss://agent.test/agent"
+EARLY = Settings(rate_hz=RATE_HZ, prompt="Be brief.", ends_are_ours=True)
+
+
+@asynccontextmanager
+async def early_talking(settings: Settings = EARLY) -> AsyncIterator[tuple[Call, Peer]]:
+    """A session in the other dialect, whose settings have been accepted."""
+    how: dict[str, Any] = {"dialect": early_access, "url": EARLY_URL, "settings": settings}
+    async with calling(**how) as (call, peer):
+        await peer.accept()
+        assert isinstance(await peer.next(), dict)
+        await peer.say(APPLIED)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.read)
+            await call.until(SettingsApplied())
+            yield call, peer
+            nursery.cancel_scope.cancel()
+
+
+async def test_in_early_access_the_settings_do_not_wait_for_the_welcome(
+    autojump_clock: MockClock,
+) -> None:
+    how: dict[str, Any] = {"dialect": early_access, "url": EARLY_URL, "settings": EARLY}
+    async with calling(uplink=Words(sound(0.04)), **how) as (call, peer):
+        head = await peer.accept()
+        assert head.startswith("GET /agent HTTP/1.1\r\n")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.read)
+            await trio.sleep(2)
+            assert peer.kinds() == ["SettingsConfiguration"]
+            await peer.say({"type": "Welcome", "session_id": "fc553ec9"})
+            await trio.sleep(1)
+            # … which changes nothing, before or after they are applied.
+            assert peer.kinds() == ["SettingsConfiguration"]
+            assert call.session.request_id == "fc553ec9"
+            await peer.say(APPLIED)
+            await trio.sleep(1)
+            assert peer.kinds() == ["SettingsConfiguration", "sound"]
+            assert peer.times(bytes) == [3.0]
+            assert peer.times("SettingsConfiguration") == [0.0]
+            nursery.cancel_scope.cancel()
+
+
+async def test_in_early_access_history_and_greeting_go_with_the_context(
+    autojump_clock: MockClock,
+) -> None:
+    how: dict[str, Any] = {"dialect": early_access, "url": EARLY_URL}
+    settings = replace(
+        EARLY,
+        history=(Said(Side.USER, "My name is Ada."), Said(Side.AGENT, "Hello, Ada.")),
+        greeting="There you are again.",
+    )
+    async with calling(settings=settings, **how) as (_, peer):
+        await peer.accept()
+        said = await peer.next()
+        assert isinstance(said, dict)
+        assert said["context"] == {
+            "messages": [
+                {"role": "user", "content": "My name is Ada."},
+                {"role": "assistant", "content": "Hello, Ada."},
+                {"role": "assistant", "content": "There you are again."},
+            ],
+            "replay": True,
+        }
+
+
+async def test_in_early_access_a_greeting_is_heard_before_anybody_spoke(
+    autojump_clock: MockClock,
+) -> None:
+    settings = replace(EARLY, greeting="Good morning.")
+    how: dict[str, Any] = {"url": EARLY_URL, "dialect": early_access}
+    async with standing_in(Manners(), settings, **how) as (call, _, agent):
+        await trio.sleep(5)
+        assert AgentText("Good morning.") in call.told
+        assert b"".join(call.heard)
+        assert agent.connections[0].messages[0]["type"] == "SettingsConfiguration"
+
+
+async def test_in_early_access_silence_ends_a_turn(autojump_clock: MockClock) -> None:
+    how: dict[str, Any] = {"url": EARLY_URL, "dialect": early_access}
+    async with standing_in(Manners(), EARLY, **how) as (call, words, agent):
+        said = speak(call, words, 1.5)
+        await trio.sleep(5)
+        (connection,) = agent.connections
+        assert [one["type"] for one in connection.messages] == [
+            "SettingsConfiguration",
+            "KeepAlive",
+        ]
+        assert UserText("you spoke for 1.5 s") in call.told
+        assert connection.heard.startswith(said)
+        tail = connection.heard[len(said) :]
+        assert not any(tail)
+        assert 0.5 <= len(tail) / (2 * RATE_HZ) <= 0.6
+        assert not call.session.end_turn_refused
+        call.session.hang_up()
+        assert await call.ended() is None
+        await wait_all_tasks_blocked()
+        assert connection.close_code == 1000
+
+
+async def test_in_early_access_silence_without_a_text_lasts_six_seconds_and_is_not_repeated(
+    autojump_clock: MockClock,
+) -> None:
+    async with early_talking() as (call, peer):
+        call.say(sound(0.04), EndOfTurn(1))
+        await trio.sleep(2.5)
+        call.session.end_turn_again()
+        await trio.sleep(20)
+        assert len(peer.times(bytes)) == 1 + 150
+        assert peer.sound() == sound(0.04) + bytes(150 * PIECE)
+        assert set(peer.kinds()) == {"sound", "KeepAlive"}
+        assert not call.over.is_set()
+
+
+@pytest.mark.parametrize(
+    ("said", "trouble", "words"),
+    [
+        (
+            {"message": "We waited too long for a websocket message."},
+            Trouble.LINK_LOST,
+            "We waited too long for a websocket message.",
+        ),
+        ({"message": "x" * 500}, Trouble.SERVER_ERROR, "x" * 200),
+        ({"description": "as the SDK has it"}, Trouble.SERVER_ERROR, "as the SDK has it"),
+        ({}, Trouble.SERVER_ERROR, ""),
+    ],
+)
+async def test_in_early_access_every_error_ends_it(
+    autojump_clock: MockClock, said: dict[str, Any], trouble: Trouble, words: str
+) -> None:
+    async with early_talking() as (call, peer):
+        await peer.say({"type": "Error", **said})
+        error = await call.failed()
+        assert isinstance(error, AgentLost)
+        assert error.trouble is trouble
+        assert str(error).endswith(f": {words}")
+        assert peer.kinds()[0] == "close 1000"
+
+
+async def test_in_early_access_a_warning_ends_nothing(autojump_clock: MockClock) -> None:
+    async with early_talking() as (call, peer):
+        code = "API_CUTOVER_SOON"
+        await peer.say({"type": "Warning", "code": code, "description": "It goes away."})
+        await peer.say({"type": "Close"})
+        await trio.sleep(3)
+        assert call.told[-2:] == [Warned(code, "It goes away."), Closing()]
+        assert not call.over.is_set()
+        await peer.close(1000)
+        assert (await call.failed()).trouble is Trouble.LINK_LOST
 
 
 # ── what servers do wrong ────────────────────────────────────────────────────────────────────────
@@ -1565,3 +1955,44 @@ async def test_a_whole_conversation_over_a_real_socket(certificate: str) -> None
     assert call.heard == [b"\1\2\3"]
     assert peers[0].kinds() == ["sound", "ForceEndTurn", "close 1000", "gone"]
     assert peers[0].sound() == sound(0.04) + sound(0.02)
+
+
+async def test_a_proxy_carries_a_conversation_and_never_sees_the_key() -> None:
+    peers: list[Peer] = []
+
+    async def behave(stream: trio.abc.Stream) -> None:
+        peer = Peer(stream)
+        peers.append(peer)
+        await peer.accept()
+        await peer.say({"type": "Welcome", "request_id": ""}, APPLIED, USER_TEXT)
+        await peer.read()
+
+    proxy = Proxy()
+    async with serving(behave, "good") as far, serving(proxy) as near:
+        url = f"wss://agent.test:{far}/v1/agent/converse"
+        dialer = Dialer(Address.of(url), ca_file=ROOT, proxy=f"http://127.0.0.1:{near}")
+        call = Call(dialer, url=url, uplink=Words(sound(0.04), EndOfTurn(1)))
+        call.session.allow_upgrade()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.run)
+            await call.until(UserText("Hello."), LIMIT_S)
+            await peers[0].until("ForceEndTurn", LIMIT_S)
+            call.session.hang_up()
+            assert await call.ended(LIMIT_S) is None
+            await peers[0].until("gone", LIMIT_S)
+    assert proxy.heads == [f"CONNECT agent.test:{far} HTTP/1.1\r\nHost: agent.test:{far}\r\n\r\n"]
+    assert KEY.encode() not in proxy.carried
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_a_proxy_that_will_not_is_how_it_ends() -> None:
+    async with serving(Proxy(b"502 Bad Gateway")) as near:
+        url = "wss://agent.test/v1/agent/converse"
+        dialer = Dialer(Address.of(url), ca_file=ROOT, proxy=f"http://127.0.0.1:{near}")
+        call = Call(dialer, url=url)
+        call.session.allow_upgrade()
+        with trio.fail_after(LIMIT_S):
+            await call.run()
+    assert isinstance(call.error, AgentUnreachable)
+    assert str(call.error) == "the proxy refuses: 'HTTP/1.1 502 Bad Gateway'"
+    assert call.bills == []

@@ -8,171 +8,30 @@ import contextlib
 import json
 import random
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    WebSocketConnection,
-    open_websocket,
-    wrap_client_stream,
-)
+from trio_websocket import ConnectionRejected, open_websocket, wrap_client_stream
 
 from appliance.errors import DeviceError
-from appliance.standin.agent import PATH, Connection, ForceEndTurn, Manners, StandinAgent
-
-RATE_HZ = 16000
-FLUX: dict[str, Any] = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
-MANUAL = {**FLUX, "eot_threshold": 1.0, "eot_timeout_ms": 30000}
-NOVA = {"type": "deepgram", "model": "nova-3"}
-AURA = {"type": "deepgram", "model": "aura-2-thalia-en"}
-FLUX_VOICE = {"type": "deepgram", "version": "v2", "model": "flux-kit-en"}
-MINI = {"type": "open_ai", "model": "gpt-4o-mini"}
-
-
-def settings(
-    listen: dict[str, Any] | None = None,
-    *,
-    out_hz: int = RATE_HZ,
-    in_hz: int = RATE_HZ,
-    agent: dict[str, Any] | None = None,
-    output: dict[str, Any] | None = None,
-    **top: Any,
-) -> dict[str, Any]:
-    return {
-        "type": "Settings",
-        "audio": {
-            "input": {"encoding": "linear16", "sample_rate": in_hz},
-            "output": {"encoding": "linear16", "sample_rate": out_hz, **(output or {})},
-        },
-        "agent": {
-            "listen": {"provider": listen or MANUAL},
-            "think": {"provider": MINI, "prompt": "Be brief."},
-            "speak": {"provider": AURA},
-            **(agent or {}),
-        },
-        **top,
-    }
-
-
-def voice(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
-    """Loud, and no two stretches alike: every sample tells where it belongs."""
-    count = round(seconds * rate_hz)
-    return struct.pack(f"<{count}h", *(3000 + number * 7919 % 9001 for number in range(count)))
-
-
-def hush(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
-    return bytes(round(seconds * rate_hz) * 2)
-
-
-class Client:
-    """A client that reads at once and writes down what came, and when."""
-
-    def __init__(self, websocket: WebSocketConnection) -> None:
-        self.websocket = websocket
-        self.log: list[tuple[float, Any]] = []
-        self._came = trio.Event()
-
-    async def read(self) -> None:
-        try:
-            while True:
-                frame = await self.websocket.get_message()
-                came = json.loads(frame) if isinstance(frame, str) else frame
-                self.log.append((trio.current_time(), came))
-                self._came.set()
-        except ConnectionClosed:
-            self._came.set()
-
-    async def send(self, *messages: dict[str, Any] | bytes) -> None:
-        for message in messages:
-            frame = message if isinstance(message, bytes) else json.dumps(message)
-            await self.websocket.send_message(frame)
-
-    async def speak(self, sound: bytes, message_s: float = 0.04, rate_hz: int = RATE_HZ) -> None:
-        """Send sound in real time."""
-        step = round(message_s * rate_hz) * 2
-        for start in range(0, len(sound), step):
-            await self.websocket.send_message(sound[start : start + step])
-            await trio.sleep(message_s)
-
-    async def until(self, kind: str, times: int = 1) -> dict[str, Any]:
-        """The message of this type that came as the so-manieth, when it has come."""
-        with trio.fail_after(60):
-            while len(found := self.all(kind)) < times:
-                assert not self.websocket.closed, f"closed before {kind}: {self.kinds()}"
-                self._came = trio.Event()
-                await self._came.wait()
-        return found[times - 1]
-
-    async def until_closed(self) -> int:
-        """The close code, when the agent has closed."""
-        with trio.fail_after(60):
-            while not self.websocket.closed:
-                self._came = trio.Event()
-                await self._came.wait()
-        return int(self.websocket.closed.code)
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        return [m for _, m in self.log if isinstance(m, dict) and m["type"] == kind]
-
-    def kinds(self) -> list[str]:
-        """What came, with runs of sound as one."""
-        kinds: list[str] = []
-        for _, message in self.log:
-            kind = "sound" if isinstance(message, bytes) else message["type"]
-            if kind != "sound" or kinds[-1:] != ["sound"]:
-                kinds.append(kind)
-        return kinds
-
-    def time_of(self, kind: str) -> float:
-        return next(
-            at_s
-            for at_s, message in self.log
-            if ("sound" if isinstance(message, bytes) else message["type"]) == kind
-        )
-
-    def pieces(self) -> list[bytes]:
-        return [message for _, message in self.log if isinstance(message, bytes)]
-
-    def sound(self) -> bytes:
-        return b"".join(self.pieces())
-
-    def clear(self) -> None:
-        self.log.clear()
-
-
-@asynccontextmanager
-async def connected(agent: StandinAgent) -> AsyncIterator[tuple[Client, Connection]]:
-    """A client that has got its Welcome, over memory streams."""
-    near, far = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(agent.serve_stream, far)
-        websocket = await wrap_client_stream(nursery, near, "agent", PATH, message_queue_size=99)  # type: ignore[arg-type]
-        client = Client(websocket)
-        nursery.start_soon(client.read)
-        await client.until("Welcome")
-        yield client, agent.connections[-1]
-        with trio.move_on_after(1):
-            await websocket.aclose()
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def talking(
-    agent: StandinAgent, applied: dict[str, Any] | None = None
-) -> AsyncIterator[tuple[Client, Connection]]:
-    """A client whose settings are applied and who has forgotten all that came before."""
-    async with connected(agent) as (client, connection):
-        await client.send(applied or settings())
-        await client.until("SettingsApplied")
-        client.clear()
-        yield client, connection
-
+from appliance.sound.companding import compress
+from appliance.standin.agent import PATH, ForceEndTurn, Manners, StandinAgent
+from tests.agent_client import (
+    AURA,
+    FLUX,
+    FLUX_VOICE,
+    MANUAL,
+    MINI,
+    NOVA,
+    Client,
+    connected,
+    hush,
+    settings,
+    talking,
+    voice,
+)
 
 # Turns and answers.
 
@@ -251,6 +110,42 @@ async def test_an_answer_is_resampled_to_the_output_rate(
         await client.until("AgentAudioDone")
         every_other = struct.unpack(f"<{48000}h", sound)[::2]
         assert client.sound() == struct.pack(f"<{24000}h", *every_other)
+
+
+@pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
+@pytest.mark.parametrize("rate_hz", [8000, 16000])
+async def test_sound_is_companded_both_ways_if_the_settings_say_so(
+    encoding: str, rate_hz: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    sound = {"encoding": encoding, "sample_rate": rate_hz}
+    agent = StandinAgent(Manners(pace=1.0))
+    wanted = settings(audio={"input": sound, "output": sound})
+    async with talking(agent, wanted) as (client, connection):
+        spoken = compress(voice(1.0, rate_hz), encoding)
+        quiet = compress(hush(0.5, rate_hz), encoding)
+        await client.send(quiet + spoken, {"type": "ForceEndTurn"})
+        await client.until("AgentAudioDone")
+        assert connection.heard == quiet + spoken
+        assert client.sound() == quiet[len(quiet) * 3 // 5 :] + spoken  # 0.2 s before the onset
+        times = [at_s for at_s, message in client.log if isinstance(message, bytes)]
+        before_last = sum(map(len, client.pieces()[:-1]))
+        assert times[-1] - times[0] == pytest.approx(before_last / rate_hz, abs=1e-9)
+        assert client.all("ConversationText")[0]["content"] == "you spoke for 1.0 s"
+
+
+async def test_each_way_can_have_an_encoding_and_a_rate_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    heard = {"encoding": "mulaw", "sample_rate": 8000}
+    wanted = settings(audio={"input": heard, "output": {"encoding": "alaw"}})
+    async with talking(StandinAgent(), wanted) as (client, connection):
+        await client.send(compress(voice(1.0, 8000), "mulaw"), {"type": "ForceEndTurn"})
+        await client.until("AgentAudioDone")
+        await connection.interject(hush(0.1, 8000))
+        await client.until("AgentAudioDone", 2)
+        said = client.sound()
+        assert len(said) == 8000 + 800  # 8 kHz, where the settings name no rate
+        assert said.endswith(compress(hush(0.1, 8000), "alaw"))
 
 
 @pytest.mark.parametrize(
@@ -515,7 +410,8 @@ async def test_the_credentials_of_a_browser_are_taken_as_a_subprotocol(
         (PATH, 403, 403, "INSUFFICIENT_PERMISSIONS"),
         (PATH, 429, 429, "TOO_MANY_REQUESTS"),
         (PATH, 503, 503, "REFUSED"),
-        ("/agent", None, 404, "NOT_FOUND"),
+        ("/v1/agent", None, 404, "NOT_FOUND"),
+        ("/", 401, 404, "NOT_FOUND"),
     ],
 )
 async def test_an_upgrade_can_be_refused(
@@ -568,6 +464,34 @@ async def test_a_client_that_connects_and_stays_silent_is_dropped(
     await agent.serve_stream(far)
     assert await near.receive_some() == b""
     assert agent.connections == []
+
+
+async def test_what_was_said_before_is_taken_and_counted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    told: list[str] = []
+    agent = StandinAgent(tell=lambda _connection, words: told.append(words))
+    statement = {"type": "History", "role": "user", "content": "hi"}
+    wanted = settings(agent={"context": {"messages": [statement] * 3}})
+    async with talking(agent, wanted) as (_, connection):
+        assert connection.remembered == 3
+    assert told[1] == "has its settings applied, and remembers 3"
+
+
+async def test_any_stored_agent_can_be_had_and_listens_with_flux(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    agent = StandinAgent(Manners(stored_agents=True))
+    stored = {**settings(), "agent": "12345678-1234-1234-1234-123456781234"}
+    async with talking(agent, stored) as (client, connection):
+        assert connection.settings == stored
+        await client.send(voice(1.0), {"type": "ForceEndTurn"})
+        await client.until("AgentAudioDone")
+        assert client.sound() == voice(1.0)
+    async with connected(agent) as (client, _):
+        await client.send({**settings(), "agent": "kitchen"})
+        await client.until_closed()
+        assert client.all("Error")[0]["code"] == "INVALID_AGENT_ID"
 
 
 # Strictness.
@@ -627,6 +551,9 @@ async def test_a_client_that_connects_and_stays_silent_is_dropped(
             ),
             "INVALID_SETTINGS",
         ),
+        (settings(output={"encoding": "mulaw", "sample_rate": 24000}), "INVALID_SETTINGS"),
+        (settings(output={"encoding": "alaw", "bitrate": 64000}), "INVALID_SETTINGS"),
+        (settings(audio={"input": {"encoding": "opus", "sample_rate": 48000}}), "INVALID_SETTINGS"),
         ({**settings(), "agent": "kitchen"}, "INVALID_AGENT_ID"),
         (
             {**settings(), "agent": "12345678-1234-1234-1234-123456781234"},
@@ -691,6 +618,7 @@ async def test_a_wrong_message_later_is_an_error_and_the_end(
         settings(out_hz=44100, agent={"speak": {"provider": FLUX_VOICE}}),
         settings(agent={"speak": [{"provider": {**FLUX_VOICE, "expressivity": 2}}]}),
         settings(agent={"think": [{"provider": {"type": "google", "model": "gemini-2.5-flash"}}]}),
+        settings(agent={"think": {"provider": {"type": "deepgram", "model": "think-fast"}}}),
         settings(agent={"language": "en"}, tags=["kitchen"], mip_opt_out=True, experimental=False),
         settings(
             agent={
@@ -848,6 +776,19 @@ async def test_anything_can_be_said_on_demand(autojump_clock: trio.testing.MockC
         assert client.log[1][1] is None
         assert client.sound() == b"\x01\x02\x03" + voice(1.0)
         assert client.all("ConversationText")[0]["content"] == "by the way"
+
+
+async def test_a_session_can_fail_in_the_middle_of_an_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with talking(StandinAgent(Manners(answer_s=60.0))) as (client, connection):
+        await client.send(voice(1.0), {"type": "ForceEndTurn"})
+        await client.until("AgentStartedSpeaking")
+        await connection.fail("SERVER_GOING_AWAY", "Come again.")
+        assert await client.until_closed() == 1005
+        error = {"type": "Error", "description": "Come again.", "code": "SERVER_GOING_AWAY"}
+        assert client.log[-1][1] == error
+        assert trio.current_time() == client.log[-1][0]
 
 
 async def test_a_line_can_be_cut(autojump_clock: trio.testing.MockClock) -> None:

@@ -62,7 +62,7 @@ def test_what_was_not_taken_goes_out_again_on_the_next_connection() -> None:
     drain(words)
     words.new_connection()
     assert sent(drain(words)) == sound(5)
-    words.take(by_text=True)
+    words.take(by_text=True, now_s=0.0)
     words.new_connection()
     assert drain(words) == []
 
@@ -72,7 +72,7 @@ def test_the_next_utterance_waits_for_the_text_of_the_first() -> None:
     held(words, sound(2))
     held(words, sound(3, begins=9000))
     assert sent(drain(words)) == sound(2)
-    words.take(by_text=True)
+    words.take(by_text=True, now_s=0.0)
     assert words.pending
     assert sent(drain(words)) == sound(3, begins=9000)
 
@@ -100,13 +100,13 @@ def test_the_late_text_of_words_whose_answer_had_begun_is_theirs() -> None:
     words = Utterances(FORM, streams=False)
     held(words, sound(2))
     drain(words)
-    assert words.take(by_text=False) == 1
+    assert words.take(by_text=False, now_s=0.0) == 1
     words.begin(sendable=True)
     words.hear(sound(4), 0.0)
     drain(words)
-    assert words.take(by_text=True) == 1
+    assert words.take(by_text=True, now_s=0.0) == 1
     assert not words.heard_early
-    assert words.take(by_text=True) == 2
+    assert words.take(by_text=True, now_s=0.0) == 2
 
 
 def test_words_of_which_nothing_was_sent_are_called_off_without_a_turn() -> None:
@@ -122,11 +122,11 @@ def test_a_text_takes_only_what_was_sent_to_its_end() -> None:
     drain(words)
     words.begin(sendable=True)
     words.hear(sound(4), 0.0)
-    assert words.take(by_text=True) == 1
+    assert words.take(by_text=True, now_s=0.0) == 1
     assert not words.pending
     assert not words.heard_early
     assert sent(drain(words)) == sound(4)
-    assert words.take(by_text=True) == 2
+    assert words.take(by_text=True, now_s=0.0) == 2
     assert words.heard_early
 
 
@@ -154,6 +154,40 @@ def test_erased_is_what_was_not_sent_and_the_turn_still_ends() -> None:
     assert drain(words) == []
 
 
+def test_words_whose_answer_was_lost_can_be_asked_again_by_their_sound() -> None:
+    words = Utterances(FORM, streams=False)
+    held(words, sound(5))
+    drain(words)
+    words.take(by_text=True, now_s=0.0)
+    assert (words.unanswered, words.pending) == (True, False)
+    words.ask_again()
+    assert (words.unanswered, words.pending) == (False, True)
+    assert sent(drain(words)) == sound(5)
+
+
+def test_words_of_a_stream_can_be_asked_again_by_their_sound() -> None:
+    words = Utterances(FORM, streams=True)
+    words.begin(sendable=True)
+    words.hear(sound(10), 0.0)
+    words.mark_speech()
+    drain(words)
+    words.take(by_text=True, now_s=0.0)
+    words.hear(sound(4, begins=9000), 0.0)
+    words.ask_again()
+    assert sent(drain(words)) == sound(10)
+    words.take(by_text=True, now_s=0.0)
+    assert sent(drain(words)).endswith(sound(4, begins=9000))
+
+
+def test_what_has_begun_to_be_answered_is_not_asked_again() -> None:
+    words = Utterances(FORM, streams=False)
+    held(words, sound(5))
+    drain(words)
+    words.take(by_text=True, now_s=0.0)
+    words.take(by_text=False, now_s=0.0)
+    assert not words.unanswered
+
+
 def test_the_late_text_of_words_that_were_called_off_is_not_that_of_later_ones() -> None:
     words = Utterances(FORM, streams=False)
     held(words, sound(2))
@@ -163,7 +197,7 @@ def test_the_late_text_of_words_that_were_called_off_is_not_that_of_later_ones()
     words.begin(sendable=True)
     words.hear(sound(4), 0.0)
     assert sent(drain(words)) == sound(4)
-    assert words.take(by_text=True) == 1
+    assert words.take(by_text=True, now_s=0.0) == 1
     assert not words.heard_early
 
 
@@ -218,7 +252,7 @@ def test_a_text_takes_what_a_stream_holds_and_the_next_turn_is_another() -> None
     words.hear(sound(10), 0.0)
     words.mark_speech()
     drain(words)
-    assert words.take(by_text=True) == 1
+    assert words.take(by_text=True, now_s=0.0) == 1
     assert words.newest_ended == 1
     assert words.open_number == 2
     assert not words.speaking
@@ -308,7 +342,7 @@ class Speech(RuleBasedStateMachine):
 
     @rule()
     def its_text_comes(self) -> None:
-        self.words.take(by_text=True)
+        self.words.take(by_text=True, now_s=0.0)
         del self.said[: self.ends], self.out[: self.ends]
         self.ended = max(0, self.ended - self.ends)
         self.ends = 0

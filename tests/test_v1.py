@@ -7,7 +7,7 @@ with the fields that newer servers send and the ones that were seen to be missin
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given
@@ -19,13 +19,32 @@ from appliance.agent.messages import (
     AgentStartedSpeaking,
     AgentText,
     AgentThinking,
+    Ask,
+    Behavior,
+    Call,
+    Changed,
+    ChangeListen,
+    ChangePrompt,
+    ChangeThink,
+    ChangeVoice,
     EndTurn,
     Failed,
     FromAgent,
+    Function,
+    FunctionAnswer,
+    FunctionAnswered,
+    FunctionsCancelled,
     FunctionsWanted,
     KeepAlive,
+    Latencies,
+    Remembered,
+    Said,
+    Say,
+    SayRefused,
     Settings,
     SettingsApplied,
+    Side,
+    ToAgent,
     Unhandled,
     UserStartedSpeaking,
     UserText,
@@ -223,6 +242,203 @@ def test_the_short_messages_to_the_letter() -> None:
     assert isinstance(schema.read(v1.encode(EndTurn())), schema.ForceEndTurn)
 
 
+LIGHTS = Function(
+    "lights",
+    "Turns the lights on or off.",
+    {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]},
+)
+OFF = Function("power_off", "Ends it all.", {"type": "object"}, defer_until_eot=True)
+
+SAID: list[tuple[ToAgent, dict[str, Any]]] = [
+    (ChangePrompt("Be kind."), {"type": "UpdatePrompt", "prompt": "Be kind."}),
+    (
+        ChangeThink({"provider": CLAUDE, "prompt": "In rhymes."}),
+        {"type": "UpdateThink", "think": {"provider": CLAUDE, "prompt": "In rhymes."}},
+    ),
+    (
+        ChangeThink([{"provider": MINI}, {"provider": CLAUDE}]),
+        {"type": "UpdateThink", "think": [{"provider": MINI}, {"provider": CLAUDE}]},
+    ),
+    (
+        ChangeVoice("aura-2-apollo-en"),
+        {
+            "type": "UpdateSpeak",
+            "speak": {"provider": {"type": "deepgram", "model": "aura-2-apollo-en"}},
+        },
+    ),
+    (
+        ChangeVoice("flux-alexis-en"),  # the Flux family has to be named
+        {
+            "type": "UpdateSpeak",
+            "speak": {"provider": {"type": "deepgram", "version": "v2", "model": "flux-alexis-en"}},
+        },
+    ),
+    (
+        ChangeVoice({"provider": FLUX_VOICE}),
+        {"type": "UpdateSpeak", "speak": {"provider": FLUX_VOICE}},
+    ),
+    (
+        ChangeVoice([{"provider": FLUX_VOICE}, {"provider": AURA}]),
+        {"type": "UpdateSpeak", "speak": [{"provider": FLUX_VOICE}, {"provider": AURA}]},
+    ),
+    (
+        ChangeListen({"provider": {**FLUX, "eot_threshold": 0.8}}),
+        {"type": "UpdateListen", "listen": {"provider": {**FLUX, "eot_threshold": 0.8}}},
+    ),
+    (Ask("What time is it?"), {"type": "InjectUserMessage", "content": "What time is it?"}),
+    *(
+        (
+            Say("Dinner is ready.", behavior),
+            {"type": "InjectAgentMessage", "message": "Dinner is ready.", "behavior": word},
+        )
+        for behavior, word in (
+            (Behavior.DEFAULT, "default"),
+            (Behavior.QUEUE, "queue"),
+            (Behavior.INTERRUPT, "interrupt"),
+        )
+    ),
+    (
+        FunctionAnswer("fc_1", "weather", "sunny"),
+        {"type": "FunctionCallResponse", "id": "fc_1", "name": "weather", "content": "sunny"},
+    ),
+    (
+        FunctionAnswer("fc_1", "weather", "sunny", "AY89a1…"),
+        {
+            "type": "FunctionCallResponse",
+            "id": "fc_1",
+            "name": "weather",
+            "content": "sunny",
+            "thought_signature": "AY89a1…",
+        },
+    ),
+    (KeepAlive(), {"type": "KeepAlive"}),
+    (EndTurn(), {"type": "ForceEndTurn"}),
+]
+
+
+@pytest.mark.parametrize(("message", "frame"), SAID)
+def test_every_message_of_ours_to_the_letter(message: ToAgent, frame: dict[str, Any]) -> None:
+    encoded = v1.encode(message)
+    assert json.loads(encoded) == frame
+    read = schema.read(encoded)
+    assert type(read).__name__ == frame["type"]
+    match read:
+        case schema.UpdateListen():
+            values.check_listen(read.listen.provider)
+        case schema.UpdateThink():
+            values.check_think(read.think)
+        case schema.UpdateSpeak():
+            values.check_speak(read.speak)
+    assert v1.can_ask()
+
+
+def test_every_message_of_ours_is_in_the_list_above() -> None:
+    assert {type(message) for message, _ in SAID} | {Settings} == set(get_args(ToAgent))
+
+
+def test_a_statement_is_not_pushed_in_unless_that_is_wanted() -> None:
+    assert Say("Hello.").behavior is Behavior.DEFAULT
+
+
+def test_a_voice_by_its_name_is_the_same_table_first_and_later() -> None:
+    later = json.loads(v1.encode(ChangeVoice("flux-kit-en")))["speak"]
+    assert v1.voice("flux-kit-en") == later == {"provider": FLUX_VOICE}
+    assert sent(settings(speak=v1.voice("flux-kit-en")))["agent"]["speak"] == later
+
+
+AGENT_ID = "9c8e5a30-92a3-4b1f-8e0a-0d5f0a7e3c11"
+
+
+def test_a_stored_agent_is_named_in_place_of_all_that_it_has_of_its_own() -> None:
+    stored = settings(agent_id=AGENT_ID, ends_are_ours=True, functions=(LIGHTS,), greeting="Hi.")
+    frame = v1.encode(stored)
+    read = schema.read(frame)
+    assert isinstance(read, schema.Settings)
+    values.check(read, stored_agents=True)
+    assert json.loads(frame) == {
+        "type": "Settings",
+        "audio": {
+            "input": {"encoding": "linear16", "sample_rate": 16000},
+            "output": {"encoding": "linear16", "sample_rate": 16000, "container": "none"},
+        },
+        "agent": AGENT_ID,
+    }
+    # Whether it listens with Flux nobody knows, before a warning says so.
+    assert v1.can_end_turn(stored)
+    assert not v1.can_end_turn(settings(agent_id=AGENT_ID, force_end_turn=False))
+
+
+def test_what_was_said_before_goes_where_the_server_looks_for_it() -> None:
+    said = (Said(Side.USER, "My name is Ada."), Said(Side.AGENT, "Hello, Ada."))
+    agent = sent(settings(history=said))["agent"]
+    assert agent["context"] == {
+        "messages": [
+            {"type": "History", "role": "user", "content": "My name is Ada."},
+            {"type": "History", "role": "assistant", "content": "Hello, Ada."},
+        ]
+    }
+    assert "greeting" not in agent
+
+
+def test_a_greeting_is_said_with_the_agent() -> None:
+    agent = sent(settings(greeting="Good morning."))["agent"]
+    assert agent["greeting"] == "Good morning."
+    assert "context" not in agent
+
+
+@given(
+    st.lists(st.builds(Said, st.sampled_from(Side), st.text(st.characters(codec="utf-8")))),
+    st.text(st.characters(codec="utf-8")),
+)
+def test_whatever_was_said_can_be_told_again(said: list[Said], greeting: str) -> None:
+    agent = sent(settings(history=tuple(said), greeting=greeting))["agent"]
+    told = agent.get("context", {"messages": []})["messages"]
+    assert [v1.decode(json.dumps(one)) for one in told] == [Remembered(one) for one in said]
+    assert agent.get("greeting", "") == greeting
+
+
+def test_functions_go_into_every_think_entry_that_has_none() -> None:
+    lights = {
+        "name": "lights",
+        "description": "Turns the lights on or off.",
+        "parameters": {
+            "type": "object",
+            "properties": {"on": {"type": "boolean"}},
+            "required": ["on"],
+        },
+    }
+    off = {
+        "name": "power_off",
+        "description": "Ends it all.",
+        "parameters": {"type": "object"},
+        "defer_until_eot": True,
+    }
+    own = [{"name": "bell", "description": "Rings.", "parameters": {}}]
+    think = [{"provider": MINI}, {"provider": CLAUDE, "functions": own}]
+    agent = sent(settings(think=think, functions=(LIGHTS, OFF)))["agent"]
+    assert [one["functions"] for one in agent["think"]] == [[lights, off], own]
+    assert sent(settings(functions=(OFF,)))["agent"]["think"]["functions"] == [off]
+
+
+def test_to_be_left_out_of_the_improvement_programme_is_said_only_if_wanted() -> None:
+    assert sent(settings(mip_opt_out=True))["mip_opt_out"] is True
+    assert "mip_opt_out" not in sent(settings())
+
+
+@pytest.mark.parametrize("encoding", ["linear16", "mulaw", "alaw"])
+def test_the_encoding_is_said_for_both_ways(encoding: str) -> None:
+    assert sent(settings(encoding=encoding))["audio"] == {
+        "input": {"encoding": encoding, "sample_rate": 16000},
+        "output": {"encoding": encoding, "sample_rate": 16000, "container": "none"},
+    }
+
+
+def test_what_is_not_said_at_all_is_said_with_what_is_ours() -> None:
+    agent = sent(Settings(rate_hz=16000))["agent"]
+    assert agent == {"listen": v1.LISTEN, "think": v1.THINK, "speak": v1.SPEAK}
+    assert v1.can_end_turn(Settings(rate_hz=16000))
+
+
 @pytest.mark.parametrize(
     ("listen", "force_end_turn", "can"),
     [(FLUX, True, True), (FLUX, False, False), (NOVA, True, False), ({}, True, False)],
@@ -264,7 +480,12 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
     ),
     ({"type": "ConversationText", "role": "assistant", "content": ""}, AgentText("")),
     ({"type": "UserStartedSpeaking"}, UserStartedSpeaking()),
-    ({"type": "AgentThinking", "content": "The user asks …"}, AgentThinking()),
+    (
+        {"type": "AgentThinking", "content": "The user asks …"},
+        AgentThinking("The user asks …"),
+    ),
+    ({"type": "AgentThinking"}, AgentThinking()),
+    ({"type": "AgentThinking", "content": None}, AgentThinking()),
     (
         {
             "type": "FunctionCallRequest",
@@ -279,7 +500,12 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
                 },
             ],
         },
-        FunctionsWanted(("weather", "lights")),
+        FunctionsWanted(
+            (
+                Call("fc_1", "weather"),
+                Call("fc_2", "lights", '{"on": true}', is_ours=False, signature="AY89a1…"),
+            )
+        ),
     ),
     ({"type": "FunctionCallRequest", "functions": []}, FunctionsWanted(())),
     (
@@ -289,7 +515,7 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
             "tts_latency": 0.3,
             "ttt_latency": 0.9,
         },
-        AgentStartedSpeaking(),
+        AgentStartedSpeaking(total_s=1.2, speech_s=0.3, text_s=0.9),
     ),
     ({"type": "AgentStartedSpeaking"}, AgentStartedSpeaking()),  # seen without its numbers
     ({"type": "AgentAudioDone"}, AgentAudioDone()),
@@ -304,20 +530,105 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
     ),
     ({"type": "Error", "message": "As in early access."}, Failed("", "")),
     ({"type": "Error", "code": None, "description": None}, Failed("", "")),
+    # The server's own notes, which can be told again as they are.
+    (
+        {"type": "History", "role": "user", "content": "Hello?"},
+        Remembered(Said(Side.USER, "Hello?")),
+    ),
+    (
+        {"type": "History", "role": "assistant", "content": "Hi."},
+        Remembered(Said(Side.AGENT, "Hi.")),
+    ),
+    (
+        {
+            "type": "History",
+            "function_calls": [
+                {
+                    "id": "fc_1",
+                    "name": "weather",
+                    "client_side": True,
+                    "arguments": "{}",
+                    "response": "sunny",
+                }
+            ],
+        },
+        Remembered(None),
+    ),
+    ({"type": "History", "role": "ghost", "content": "boo"}, Remembered(None)),
+    ({"type": "History", "role": "user", "content": None}, Remembered(None)),
+    (
+        {
+            "type": "LatencyReport",
+            "stt_latency": 0.1,
+            "ttt_token_latency": 0.2,
+            "ttt_text_latency": 0.3,
+            "ttt_tool_latency": 0.4,
+            "ttt_thinking_latency": 0.5,
+            "tts_latency": 0.6,
+            "total_latency": 2,
+        },
+        Latencies(
+            {
+                "stt_latency": 0.1,
+                "ttt_token_latency": 0.2,
+                "ttt_text_latency": 0.3,
+                "ttt_tool_latency": 0.4,
+                "ttt_thinking_latency": 0.5,
+                "tts_latency": 0.6,
+                "total_latency": 2.0,
+            }
+        ),
+    ),
+    (
+        {"type": "LatencyReport", "tts_latency": 0.6, "total_latency": None, "final": True},
+        Latencies({"tts_latency": 0.6}),
+    ),
+    ({"type": "LatencyReport"}, Latencies({})),
+    # Functions: of the server's own only the answers are news.
+    (
+        {"type": "FunctionCallResponse", "name": "weather", "content": "sunny"},
+        FunctionAnswered("weather", "sunny"),
+    ),
+    (
+        {"type": "FunctionCallResponse", "id": "fc_1", "name": "weather", "content": "sunny"},
+        FunctionAnswered("weather", "sunny"),
+    ),
+    (
+        {
+            "type": "FunctionCallCancelled",
+            "functions": [{"id": "fc_1", "name": "weather"}, {"id": "fc_2", "name": "lights"}],
+        },
+        FunctionsCancelled(("fc_1", "fc_2")),
+    ),
+    ({"type": "FunctionCallCancelled", "functions": []}, FunctionsCancelled(())),
+    (
+        {
+            "type": "FunctionCallRequest",
+            "functions": [
+                # Seen from models that write a table, or nothing, in place of a string.
+                {"id": "fc_1", "name": "lights", "arguments": {"on": True}, "client_side": True},
+                {"id": "fc_2", "name": "weather", "arguments": "", "client_side": True},
+                {"name": "bell"},
+            ],
+        },
+        FunctionsWanted(
+            (
+                Call("fc_1", "lights", '{"on": true}'),
+                Call("fc_2", "weather", ""),
+                Call("", "bell"),
+            )
+        ),
+    ),
+    ({"type": "InjectionRefused", "message": "busy"}, SayRefused("busy")),
+    ({"type": "InjectionRefused"}, SayRefused("")),
+    ({"type": "PromptUpdated"}, Changed("prompt")),
+    ({"type": "ThinkUpdated"}, Changed("think")),
+    ({"type": "SpeakUpdated"}, Changed("voice")),
+    ({"type": "ListenUpdated"}, Changed("listen")),
 ]
 
 # Known to exist, and nothing to us here.
 PASSED_OVER: list[dict[str, Any]] = [
-    {"type": "History", "role": "user", "content": "Hello?"},
-    {"type": "History", "function_calls": [{"id": "fc_1", "name": "weather"}]},
-    {"type": "LatencyReport", "stt_latency": 0.1, "total_latency": 1.2},
-    {"type": "FunctionCallResponse", "name": "weather", "content": "sunny"},
-    {"type": "FunctionCallCancelled", "functions": [{"id": "fc_1", "name": "weather"}]},
-    {"type": "InjectionRefused", "message": "busy"},
-    {"type": "PromptUpdated"},
-    {"type": "SpeakUpdated"},
-    {"type": "ThinkUpdated"},
-    {"type": "ListenUpdated"},
     {"type": "ThinkLiveUpdated"},
     {"type": "EndOfTurn", "trigger": "manual"},
     {"type": "FrustrationDetected", "count": 1, "escalated": False},
@@ -380,6 +691,15 @@ def test_what_means_nothing_to_us_is_passed_over_by_name(frame: dict[str, Any]) 
         '{"type": "FunctionCallRequest", "functions": null}',
         '{"type": "FunctionCallRequest", "functions": [{"id": "fc_1"}]}',
         '{"type": "FunctionCallRequest", "functions": ["weather"]}',
+        '{"type": "FunctionCallCancelled", "functions": [{"id": "fc_1"}]}',
+        '{"type": "FunctionCallCancelled"}',
+        '{"type": "FunctionCallRequest", "functions": [{"name": "a", "client_side": "no"}]}',
+        '{"type": "FunctionCallResponse", "name": 7}',
+        '{"type": "AgentStartedSpeaking", "total_latency": "soon"}',
+        '{"type": "LatencyReport", "total_latency": ' + "9" * 400 + "}",
+        '{"type": "LatencyReport", "total_latency": 1e400}',
+        '{"type": "History", "role": ["user"]}',
+        '{"type": "InjectionRefused", "message": 7}',
         '{"type": "Error", "code": 7}',
         '{"type": "Warning", "description": {}}',
         '{"type": "Welcome", "request_id": "\\ud800"}',
@@ -416,12 +736,43 @@ def test_nothing_that_was_spoken_is_told_of_a_faulty_message() -> None:
     assert "ghost" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"content": ["what was said"], "type": "ConversationText"}',
+        '{"type": "ConversationText", "content": "what was said',
+        '{"content": {"text": "what was said"}, "type": "ConversationText"}',
+        '{"functions": [{"arguments": {"note": "what was said"}}], "type": "FunctionCallRequest"}',
+        '{"functions": [{"arguments": "what was said"}], "type": "FunctionCallRequest"}',
+        '{"content":\n["what",\n"was said"], "type": "ConversationText"}',
+    ],
+)
+def test_words_in_whatever_shape_are_not_told(frame: str) -> None:
+    with pytest.raises(AgentMisspoke) as caught:
+        v1.decode(frame)
+    assert "said" not in str(caught.value)
+    assert "what" not in str(caught.value)
+
+
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ["request_id", "role", "content", "functions", "name", "code", "description", "other"]
+FIELDS = [
+    "request_id",
+    "role",
+    "content",
+    "functions",
+    "name",
+    "id",
+    "arguments",
+    "message",
+    "total_latency",
+    "code",
+    "description",
+    "other",
+]
 MESSAGES = st.builds(
     lambda kind, fields: {"type": kind, **fields},
     st.sampled_from([frame["type"] for frame, _ in RECEIVED]) | st.text(),
@@ -437,7 +788,9 @@ def reads_or_complains(frame: str) -> None:
         complaint = error
     if complaint is not None:
         assert complaint.trouble is Trouble.GARBAGE
-        assert repr(frame[:80]) in str(complaint)
+        if not any(word in frame for word in ("content", "arguments", "message")):
+            # … but for what may be words of somebody's.
+            assert repr(frame[:80]) in str(complaint)
 
 
 @given(st.text())
@@ -497,7 +850,7 @@ def test_any_message_that_was_cut_off_is_complained_of(message: dict[str, Any], 
 def test_each_error_code_has_its_trouble_and_its_retry(
     code: str, trouble: Trouble, retry: Retry
 ) -> None:
-    assert v1.trouble_of(code) is trouble
+    assert v1.trouble_of(code, "in words") is trouble
     assert trouble.retry is retry
 
 

@@ -1,1 +1,1 @@
-"""The far end: what is said (`messages`), how it is written (`v1`), one connection (`session`)."""
+"""The far end: what is said, two ways of writing it, one connection, what it asks of us."""

@@ -14,11 +14,14 @@ within 9 s at rest; without them nothing was noticed in 30 s.
 import errno
 import socket
 import ssl
+from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import trio
 
+from appliance.agent.dialect import SAID_MAX
+from appliance.agent.upgrade import HTTP
 from appliance.errors import AgentUnreachable, Trouble
 
 # A dead peer: probes after 5 s of quiet, two of them 2 s apart, and 5 s for what was sent.
@@ -36,6 +39,9 @@ REACH_LIMIT_S = 8.0
 
 # What OpenSSL calls it when the far end leaves during the handshake; older ones have no word.
 BROKEN_OFF = (None, "UNEXPECTED_EOF_WHILE_READING")
+
+PROXY_PORT = 3128  # where none is named
+PROXY_HEAD_MAX = 2**14
 
 NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 UNROUTABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
@@ -68,8 +74,11 @@ class Address:
 class Dialer:
     """Makes connections to one address, up to and without the upgrade."""
 
-    def __init__(self, address: Address, *, ca_file: str | None = None) -> None:
+    def __init__(
+        self, address: Address, *, ca_file: str | None = None, proxy: str | None = None
+    ) -> None:
         self.address = address
+        self._proxy = urlsplit(proxy) if proxy else None
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
 
@@ -116,16 +125,66 @@ class Dialer:
         return tls
 
     async def _reach(self) -> trio.SocketStream:
-        host = self.address.host
+        """TCP to the agent, through the proxy if there is one."""
+        proxy = self._proxy
+        if proxy is None:
+            return await _open(self.address.host, self.address.port)
+        try:
+            tcp = await _open(proxy.hostname or "", proxy.port or PROXY_PORT)
+        except AgentUnreachable as error:
+            raise AgentUnreachable(error.trouble, f"the proxy: {error}") from error
         try:
             with trio.fail_after(REACH_LIMIT_S):
-                return await trio.open_tcp_stream(host, self.address.port)
-        except trio.TooSlowError as error:
-            raise AgentUnreachable(Trouble.UNREACHABLE, f"{host} does not answer") from error
-        except UnicodeError as error:  # a label that is empty or too long
-            raise AgentUnreachable(Trouble.NOT_FOUND, f"{host!r} is no name: {error}") from error
-        except OSError as error:
-            raise _unreachable(error) from error
+                await _ask_proxy(tcp, self.address, proxy)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            await trio.aclose_forcefully(tcp)
+            is_silent = isinstance(error, trio.TooSlowError)
+            words = "gives no answer" if is_silent else f"broke off: {error}"
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy {words}") from error
+        except (AgentUnreachable, trio.Cancelled):
+            await trio.aclose_forcefully(tcp)
+            raise
+        return tcp
+
+
+async def _open(host: str, port: int) -> trio.SocketStream:
+    try:
+        with trio.fail_after(REACH_LIMIT_S):
+            return await trio.open_tcp_stream(host, port)
+    except trio.TooSlowError as error:
+        raise AgentUnreachable(Trouble.UNREACHABLE, f"{host} does not answer") from error
+    except UnicodeError as error:  # a label that is empty or too long
+        raise AgentUnreachable(Trouble.NOT_FOUND, f"{host!r} is no name: {error}") from error
+    except OSError as error:
+        raise _unreachable(error) from error
+
+
+async def _ask_proxy(tcp: trio.SocketStream, address: Address, proxy: SplitResult) -> None:
+    """HTTP CONNECT (RFC 9110, 9.3.6). Nothing is read beyond the answer's head: TLS speaks first.
+
+    Raises:
+        AgentUnreachable: the proxy will not, or is none.
+    """
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    lines = [f"CONNECT {host}:{address.port} HTTP/1.1", f"Host: {host}:{address.port}"]
+    if proxy.username is not None:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}")
+    await tcp.send_all("\r\n".join([*lines, "", ""]).encode())
+    head = bytearray()
+    while b"\r\n\r\n" not in head:
+        data = await tcp.receive_some(1)  # not a byte of the tunnel
+        head += data
+        has_line = b"\n" in head or len(head) >= SAID_MAX
+        if (has_line and not head.startswith(HTTP)) or len(head) > PROXY_HEAD_MAX:
+            said = head[:SAID_MAX].decode("ascii", "replace")
+            raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy speaks no HTTP: {said!r}")
+        if not data:
+            raise AgentUnreachable(Trouble.UNREACHABLE, "the proxy closed before it answered")
+    line = bytes(head.split(b"\r\n", 1)[0])
+    if not line.partition(b" ")[2].startswith(b"2"):  # any 2xx opens the tunnel
+        said = line[:SAID_MAX].decode("ascii", "replace")
+        raise AgentUnreachable(Trouble.UNREACHABLE, f"the proxy refuses: {said!r}")
 
 
 def _unreachable(error: OSError) -> AgentUnreachable:

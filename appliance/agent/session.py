@@ -16,7 +16,7 @@ The laws of a session:
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import h11
@@ -24,7 +24,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from appliance.agent import v1
+from appliance.agent.dialect import Dialect
 from appliance.agent.dialer import Address
 from appliance.agent.messages import (
     EndTurn,
@@ -42,6 +42,7 @@ from appliance.agent.messages import (
 )
 from appliance.agent.upgrade import Below, rejected
 from appliance.errors import AgentError, AgentLost, AgentMisspoke, AgentUnreachable, Trouble
+from appliance.sound.companding import LINEAR, compress, expand
 from appliance.sound.utterance import EndOfTurn
 
 log = logging.getLogger("appliance.agent")
@@ -52,6 +53,7 @@ KEEP_ALIVE_S = 4.0  # documented are 8; at 8 to 10 sessions were seen to die (de
 MESSAGES_MAX = 64  # words that wait to be sent; sound does not wait here
 TAIL_LIMIT_S = 6.0  # zeros that end a turn where the end cannot be said
 TAIL_AGAIN_S = 1.0  # zeros before the end is said once more
+PROOF_LIMIT_S = 3.4  # for a pong when a text is late: less than until it is taken for missing
 
 # Close codes of either side for what is no WebSocket, no text or endless; and of the bare end.
 MISSPOKEN, ABNORMAL = (1002, 1007, 1009), 1006
@@ -83,10 +85,11 @@ class Session:
 
     Args:
         settings: what is said first.
+        dialect: how it is said.
         uplink: where the sound comes from.
         connect: makes the stream below the WebSocket; raises `AgentError`.
         address: for the request; not looked up here.
-        authorization: the header's value, or None on loopback without a key.
+        authorize: gives the header's value, or None on loopback without a key; may wait.
         message_s: how much sound goes into one message.
         hear: takes a piece of sound of the agent's.
         tell: takes what the agent says, and `TurnSent`.
@@ -97,10 +100,11 @@ class Session:
         self,
         *,
         settings: Settings,
+        dialect: Dialect,
         uplink: Uplink,
         connect: Callable[[], Awaitable[trio.abc.Stream]],
         address: Address,
-        authorization: str | None,
+        authorize: Callable[[], Awaitable[str | None]],
         message_s: float,
         hear: Callable[[bytes], None],
         tell: Callable[[FromAgent | TurnSent], None],
@@ -109,10 +113,12 @@ class Session:
         self.request_id = ""
         self.end_turn_refused = False
         self._settings = settings
+        self._dialect = dialect
         self._uplink = uplink
         self._connect = connect
         self._address = address
-        self._authorization = authorization
+        self._authorize = authorize
+        self._authorization: str | None = None
         self._message_s = message_s
         self._message_bytes = 2 * round(message_s * settings.rate_hz)
         self._hear = hear
@@ -125,13 +131,15 @@ class Session:
         self._close_scope: trio.CancelScope | None = None
         self._dial_scope = trio.CancelScope()
         self._wake = trio.Event()
-        self._messages: deque[ToAgent] = deque()
+        self._messages: deque[str] = deque()  # frames
+        self._alive = dialect.encode(KeepAlive())
         self._applied = False
-        self._can_end_turn = v1.can_end_turn(settings)
+        self._can_end_turn = dialect.can_end_turn(settings)
         self._end_turn_said = False
         self._tail_until_s: float | None = None
         self._tail_next_s = 0.0
         self._end_after_tail = False
+        self._doubted = trio.Event()
 
     # ── plain calls ──────────────────────────────────────────────────────────────────────────
 
@@ -155,12 +163,28 @@ class Session:
         """There may be something to send."""
         self._wake.set()
 
+    def say(self, message: ToAgent) -> None:
+        """Send a message before any more sound.
+
+        Raises:
+            CannotSay: the dialect has no words for it.
+        """
+        frame = self._dialect.encode(message)
+        if len(self._messages) >= MESSAGES_MAX:
+            self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
+        else:
+            self._messages.append(frame)
+            self.wake()
+
     def end_turn_again(self) -> None:
         """A second of silence and the end once more.
 
         Where it cannot be said silence goes already. If that has not ended the turn, because the
         settings of this connection keep silence from ending any, only another connection will.
+        Whoever is there has to prove it: a link that is dead must not pass for an agent that has
+        heard nothing.
         """
+        self._doubted.set()
         if self._applied and self._can_end_turn:
             self._start_tail(TAIL_AGAIN_S)
             self._end_after_tail = True
@@ -208,6 +232,7 @@ class Session:
 
     async def _dial(self) -> trio.abc.Stream:
         with trio.move_on_after(OPEN_LIMIT_S):
+            self._authorization = await self._authorize()
             return await self._connect()
         raise AgentUnreachable(
             Trouble.SILENT, f"no connection to {self._address.host} within {OPEN_LIMIT_S:.0f} s"
@@ -220,9 +245,12 @@ class Session:
             nursery.cancel_scope.cancel()
             return
         self._billed(asked_s)
+        if not self._dialect.WAITS_FOR_WELCOME:
+            self.say(self._settings)
         nursery.start_soon(self._receive, ws)
         nursery.start_soon(self._send, ws)
         nursery.start_soon(self._keep_alive)
+        nursery.start_soon(self._want_proof, ws)
         nursery.start_soon(self._expect_ready, deadline_s)
         await self._over.wait()
         with trio.move_on_after(self._close_limit_s) as self._close_scope:
@@ -282,19 +310,24 @@ class Session:
                     continue  # nothing of a session that was hung up is heard
                 if isinstance(frame, bytes):
                     with _our_own():
-                        self._hear(frame)
+                        self._hear(self._from_wire(frame))
                 else:
-                    self._understand(v1.decode(frame))
+                    self._understand(self._dialect.decode(frame))
         except trio_websocket.ConnectionClosed as closed:
             self._end(_closed(closed.reason))
         except AgentError as error:
             self._end(error)
 
+    def _from_wire(self, sound: bytes) -> bytes:
+        encoding = self._settings.encoding
+        return sound if encoding == LINEAR else expand(sound, encoding)
+
     def _understand(self, message: FromAgent) -> None:
         match message:
             case Welcome(request_id):
                 self.request_id = request_id
-                self._say(self._settings)
+                if self._dialect.WAITS_FOR_WELCOME:
+                    self.say(self._settings)
             case SettingsApplied():
                 if not self._applied:
                     self._uplink.new_connection()
@@ -309,7 +342,7 @@ class Session:
                     self._start_tail(TAIL_LIMIT_S)
             case Failed(code, description):
                 self._fail(code, description)
-            case Unhandled(name, is_known=False):
+            case Unhandled(name):
                 log.info("the agent said %s, which means nothing to us", name[:80])
             case _:
                 pass
@@ -317,7 +350,7 @@ class Session:
             self._tell(message)
 
     def _refuses_end_turn(self, code: str) -> bool:
-        refused = v1.refuses_end_turn(
+        refused = self._dialect.refuses_end_turn(
             code, self._settings, applied=self._applied, said=self._end_turn_said
         )
         self.end_turn_refused = self.end_turn_refused or refused
@@ -327,25 +360,31 @@ class Session:
         words = f"the agent failed: {code}: {description[:200]}"
         if self._refuses_end_turn(code):
             self._end(AgentLost(Trouble.END_TURN_REFUSED, words))
-        elif code in v1.GOES_ON:
+        elif self._dialect.goes_on(code):
             log.warning("%s", words)
         else:
-            self._end(AgentLost(v1.trouble_of(code), words))
+            self._end(AgentLost(self._dialect.trouble_of(code, description), words))
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────
-
-    def _say(self, message: ToAgent) -> None:
-        if len(self._messages) >= MESSAGES_MAX:
-            self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
-            return
-        self._messages.append(message)
-        self.wake()
 
     async def _keep_alive(self) -> None:
         while True:
             await trio.sleep(KEEP_ALIVE_S)
-            if self._applied and KeepAlive() not in self._messages:
-                self._say(KeepAlive())
+            if self._applied and self._alive not in self._messages:
+                self.say(KeepAlive())
+
+    async def _want_proof(self, ws: trio_websocket.WebSocketConnection) -> None:
+        """Ping when in doubt. The library sends it between two frames, as it does its pongs."""
+        with suppress(trio_websocket.ConnectionClosed):
+            while not self._over.is_set():
+                await self._doubted.wait()
+                self._doubted = trio.Event()
+                with trio.move_on_after(PROOF_LIMIT_S) as limit:
+                    await ws.ping()
+                if limit.cancelled_caught:
+                    self._close_limit_s = 0.0  # nobody would read it
+                    words = f"no answer to a ping in {PROOF_LIMIT_S} s"
+                    self._end(AgentLost(Trouble.LINK_LOST, words))
 
     async def _send(self, ws: trio_websocket.WebSocketConnection) -> None:
         """The only task that sends; between two frames it looks for what is most urgent."""
@@ -365,7 +404,7 @@ class Session:
 
     def _next_frame(self, now_s: float) -> str | bytes | None:
         if self._messages:
-            return v1.encode(self._messages.popleft())
+            return self._messages.popleft()
         if not self._applied:
             return None
         piece = self._uplink.read(self._message_bytes, now_s)
@@ -373,7 +412,7 @@ class Session:
             return self._end_turn(piece.number)
         if piece is not None:
             self._stop_tail()
-            return piece
+            return self._to_wire(piece)
         return self._tail(now_s)
 
     def _end_turn(self, number: int) -> str | None:
@@ -381,7 +420,7 @@ class Session:
             self._tell(TurnSent(number))
         if self._can_end_turn:
             self._end_turn_said = True
-            return v1.encode(EndTurn())
+            return self._dialect.encode(EndTurn())
         self._start_tail(TAIL_LIMIT_S)
         return None
 
@@ -401,9 +440,13 @@ class Session:
         if now_s >= self._tail_until_s:
             again = self._end_after_tail
             self._stop_tail()
-            return v1.encode(EndTurn()) if again else None
+            return self._dialect.encode(EndTurn()) if again else None
         self._tail_next_s += self._message_s
-        return bytes(self._message_bytes)
+        return self._to_wire(bytes(self._message_bytes))
+
+    def _to_wire(self, sound: bytes) -> bytes:
+        encoding = self._settings.encoding
+        return sound if encoding == LINEAR else compress(sound, encoding)
 
 
 def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:

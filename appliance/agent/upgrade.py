@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import h11
 import trio
 
-from appliance.agent.v1 import SAID_MAX
+from appliance.agent.dialect import SAID_MAX
 from appliance.errors import AgentError, AgentMisspoke, AgentRefused, AgentUnreachable, Trouble
 
 HTTP = b"HTTP/1."

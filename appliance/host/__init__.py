@@ -1,1 +1,1 @@
-"""The machine beneath: service manager, control socket, money."""
+"""The machine beneath: service manager, control socket, files, commands, money."""

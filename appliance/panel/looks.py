@@ -48,6 +48,9 @@ TRIPLE = Look(
 )
 HOLLOW = Look("on with a dark wink", ((True, 1.8), (False, 0.2)))
 
+HURRIED = Look("hurried, mostly on", ((True, 0.3), (False, 0.1)))
+HALTING = Look("long and short", ((True, 0.6), (False, 0.2), (True, 0.2), (False, 1.1)))
+
 LOOKS = {
     Phase.ASLEEP: DARK,
     Phase.LISTENING: STEADY,
@@ -60,14 +63,19 @@ LOOKS = {
 ANSWERING = frozenset({Phase.THINKING, Phase.SPEAKING})
 
 
-def look(phase: Phase, *, muted: bool, trouble: Trouble | None) -> Look:
+def look(phase: Phase, *, muted: bool, trouble: Trouble | None, asks: bool = False) -> Look:
     """The look that tells the truth.
 
-    An answer that is awaited or sounds is one, whatever else is the matter. A trouble beside a
-    phase shows wherever no sound is kept; *muted* shows where nothing worse is to be told.
+    A permission that is asked for shows first: it waits for a press. An answer that is awaited or
+    sounds is a truth of its own, whatever else is the matter. A trouble beside a phase shows
+    wherever no sound is kept; *muted* shows where nothing worse is to be told.
     """
+    if asks:
+        return HURRIED
     if phase in ANSWERING or (phase is Phase.LISTENING and not muted):
         return LOOKS[phase]
+    if trouble is Trouble.CAP_REACHED:
+        return HALTING
     if trouble is not None or phase is Phase.TROUBLE:
         return TRIPLE
     return HOLLOW if muted else LOOKS[phase]

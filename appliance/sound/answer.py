@@ -7,6 +7,7 @@ what comes then belongs to the dead answer, until one of
   * the text of an utterance later than the cut;
   * a new connection;
   * ten seconds without any sound;
+  * the assistant text after our own words to it;
   * only once the agent has said that the user speaks, and so has stopped by itself: its next
     `AgentStartedSpeaking` or assistant text.
 
@@ -50,6 +51,8 @@ class Answers:
         self.sounding = False  # something waits, or has not left the card yet
         self.generation = 0  # goes up with each cut
         self.discarded_bytes = 0
+        self.received_bytes = 0  # of the present answer,
+        self.read_bytes = 0  # and how much of it was given to the card
         self.gaps = 0  # silences within answers
         self._form = form
         self._prebuffer = form.bytes_of(prebuffer_s)
@@ -105,6 +108,7 @@ class Answers:
         whole = len(sound) - len(sound) % self._form.frame_bytes
         self._carry = sound[whole:]
         began = not self.sounding and not self._waiting
+        self.received_bytes += whole
         if whole:
             self._newest = whole
             self._keep(sound[:whole])
@@ -153,6 +157,7 @@ class Answers:
     def _clear(self) -> None:
         self._queue.clear()
         self._waiting, self._carry = 0, b""
+        self.received_bytes = self.read_bytes = 0
         self.sounding = self.done = self._flows = False
 
     def _end_cut(self) -> None:
@@ -167,6 +172,10 @@ class Answers:
         """`AgentStartedSpeaking` or assistant text: a new answer, if the old one is known dead."""
         if self._stopped_itself:
             self._end_cut()
+
+    def expect_words(self) -> None:
+        """The agent is to say something for us: its next text is that, not a dead answer's."""
+        self._stopped_itself = True
 
     def new_connection(self) -> None:
         """Nothing of an earlier connection can arrive any more. What is here may still sound."""
@@ -227,6 +236,7 @@ class Answers:
             left -= len(piece)
         sound = b"".join(pieces)
         self._waiting -= len(sound)
+        self.read_bytes += len(sound)
         return sound
 
     def starve(self) -> None:
@@ -238,3 +248,5 @@ class Answers:
         """The last sample has left the card."""
         if not self._waiting:
             self.sounding = self._flows = False
+            if self.done:
+                self.received_bytes = self.read_bytes = 0

@@ -22,7 +22,7 @@ import trio
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
 from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
-from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
+from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, gain_of, on_all_channels
 
 log = logging.getLogger("appliance.sound")
 
@@ -99,6 +99,7 @@ class Speaker:
         self._lost = lost
         self._lead_in_s = lead_in_s
         self._tap = _Tap(played) if played is not None else None
+        self._gain = 1.0
         self._card: Playback | None = None
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
@@ -114,17 +115,29 @@ class Speaker:
         """There may be something to play."""
         self._woken.set()
 
-    def hush(self) -> None:
-        """Silence, within this call. What waits is the answers' business."""
+    def set_volume(self, volume: int) -> None:
+        """How loud from the next sound written on, 0 to 100; a software gain on every card."""
+        self._gain = gain_of(volume)
+
+    def hush(self) -> int:
+        """Silence, within this call. What waits is the answers' business.
+
+        Returns:
+            Bytes of the answer that the card had and that were never heard.
+        """
+        unheard = 0
         if self._runs and self._card is not None:
             self._runs = False
             try:
+                out = self._written - self._card.queued_frames()
+                unheard = max(0, self._last_real - out) * SAMPLE_BYTES
                 if self._tap is not None:
-                    self._tap.cut(self._written - self._card.queued_frames())
+                    self._tap.cut(out)
                 self._card.drop()
             except DeviceError as error:
                 log.warning("the speaker could not be silenced: %s", error)
         self._woken.set()
+        return unheard
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -227,7 +240,7 @@ class Speaker:
         queued = card.queued_frames()
         room = card.buffer_frames - queued - lead_in
         if room > 0 and self._answers.flows(trio.current_time()):
-            sound = self._answers.read(room * SAMPLE_BYTES)
+            sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gain)
             self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
             self._last_real = self._written
         elif queued <= card.form.frames_of(MARGIN_S):

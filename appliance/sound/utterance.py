@@ -21,6 +21,7 @@ answer to older words would only startle.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,6 +30,8 @@ from appliance.sound.pcm import Format
 KEEP_ENDED_S = 30.0
 BEFORE_SPEECH_S = 1.0  # the agent says that somebody speaks when some of it has been said
 UNSENT_MATTERS_S = 0.3  # more than a message that is being filled: the connection was stuck
+JUDGED_S = 0.02  # so much at a time is speech, or silence
+QUIET_PEAK = 1036  # -30 dBFS: above a quiet room, below the peaks of a voice across a table
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Utterance:
     passed: bool = False  # the next one need not wait for this one's text
     erased: bool = False  # not wanted any more: it waits only for its end to go out, and its text
     speech: bool = False
+    spared: int = 0  # what lies before has been judged, and is no silence
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
 
@@ -80,25 +84,29 @@ class Utterances:
     Args:
         form: the sound's format on the wire.
         streams: the agent finds the ends (`tap`), so that there is old silence to let go.
-        limit_s: no more unsent sound than this is kept in an open utterance; the oldest goes.
+        limit_s: no more unsent sound than this, beside the preroll, is kept in an open utterance;
+            where the agent finds the ends the oldest silence goes first, else the oldest sound.
         preroll_s: how much of the sound before the press belongs to the utterance.
     """
 
     def __init__(
         self, form: Format, *, streams: bool, limit_s: float = 60.0, preroll_s: float = 0.0
     ) -> None:
+        self.first_sent: Callable[[int], None] = lambda _: None  # told an utterance's number
         self.shut = False  # zeros are kept for what the microphone hears
         self.heard_bytes = 0  # ever
         self.lost_bytes = 0  # let go unsent and untaken
         self._form = form
         self._streams = streams
-        self._limit = form.bytes_of(limit_s)
+        self._limit = form.bytes_of(limit_s + preroll_s)
         self._preroll_limit = form.bytes_of(preroll_s)
+        self._judged_bytes = form.bytes_of(JUDGED_S)
         self._preroll = bytearray()
         self._queue: deque[Utterance] = deque()
         self._open: Utterance | None = None
         self._count = 0
         self._newest_ended = 0
+        self._heard: list[Utterance] = []  # whose text came, and no answer yet
         self._owed = 0  # the utterance that was taken without its text, which may still come
 
     # ── what the conversation asks ───────────────────────────────────────────────────────────
@@ -107,6 +115,16 @@ class Utterances:
     def pending(self) -> bool:
         """An ended utterance has not been taken."""
         return any(one.ended_s is not None and not one.erased for one in self._queue)
+
+    @property
+    def unanswered(self) -> bool:
+        """The agent has taken an utterance, and nothing of its answer has begun."""
+        return bool(self._heard)
+
+    @property
+    def unanswered_sound(self) -> bytes:
+        """What the agent has taken last, and not answered yet."""
+        return b"".join(bytes(one.sound) for one in self._heard)
 
     @property
     def speaking(self) -> bool:
@@ -136,6 +154,11 @@ class Utterances:
     def open_number(self) -> int:
         """The number of the open utterance; 0 if none is."""
         return self._open.number if self._open is not None else 0
+
+    @property
+    def open_sound(self) -> bytes:
+        """What is kept of the open utterance."""
+        return bytes(self._open.sound) if self._open is not None else b""
 
     @property
     def newest_ended(self) -> int:
@@ -174,9 +197,26 @@ class Utterances:
         one.sound += bytes(len(sound)) if self.shut else sound
         self._let_old_silence_go(one, now_s)
         surplus = one.length - one.cursor - self._limit
+        if surplus > 0 and self._streams:
+            surplus -= self._let_unsent_silence_go(one, surplus)
         if surplus > 0:
             self.lost_bytes += surplus
             one.let_go(one.cursor + surplus)
+
+    def _let_unsent_silence_go(self, one: Utterance, surplus: int) -> int:
+        """The oldest silence goes first, from between the words; how many bytes went."""
+        gone = 0
+        one.spared = max(one.spared, one.cursor)
+        while gone < surplus and one.spared < one.length:
+            start = one.spared - one.gone
+            piece = one.sound[start : start + self._judged_bytes]
+            if is_quiet(piece):
+                del one.sound[start : start + len(piece)]
+                gone += len(piece)
+            else:
+                one.spared += len(piece)
+        self.lost_bytes += gone
+        return gone
 
     def _let_old_silence_go(self, one: Utterance, now_s: float) -> None:
         position = one.gone
@@ -234,7 +274,9 @@ class Utterances:
             if left >= message_bytes or (left and one.ended_s is not None):
                 piece = bytes(one.sound[start : start + message_bytes])
                 one.cursor += len(piece)
-                one.ever_sent = True
+                if not one.ever_sent:
+                    one.ever_sent = True
+                    self.first_sent(one.number)
                 if self._streams:
                     one.marks.append((one.cursor, now_s))
                 return piece
@@ -258,11 +300,19 @@ class Utterances:
             one.passed = one.passed or one.end_sent
         return waited
 
-    def take(self, *, by_text: bool) -> int:
+    def ask_again(self) -> None:
+        """What was taken and not answered is pending again, for an agent that hears only sound."""
+        self._queue.extendleft(reversed(self._heard))
+        self._heard = []
+        self.new_connection()
+
+    def take(self, *, by_text: bool, now_s: float) -> int:
         """The agent has them: those whose end was sent, or what the open one has sent so far.
 
         Args:
             by_text: it was the user's text; one that took no ended utterance is of the open one.
+                If not, something of the answer has begun, which is not to be repeated.
+            now_s: now.
 
         Returns:
             The number of the utterance that this was about.
@@ -270,7 +320,11 @@ class Utterances:
         taken = [one for one in self._queue if one.end_sent]
         for one in taken:
             self._queue.remove(one)
+        if not by_text:
+            self._heard = []
         if taken:
+            if by_text:
+                self._heard = [one for one in taken if not one.erased]
             self._owed = 0 if by_text else taken[-1].number
             return taken[-1].number
         if by_text and self._owed:  # of words that the sound of their answer had taken before
@@ -280,15 +334,18 @@ class Utterances:
         if one_open is None or one_open.cursor == one_open.gone:
             return self._newest_ended
         if self._streams:
-            return self._take_stream(one_open, by_text=by_text)
+            return self._take_stream(one_open, by_text=by_text, now_s=now_s)
         one_open.heard_early = one_open.heard_early or by_text
         return one_open.number
 
-    def _take_stream(self, one: Utterance, *, by_text: bool) -> int:
+    def _take_stream(self, one: Utterance, *, by_text: bool, now_s: float) -> int:
         """What follows is the next turn of the same stream."""
-        if not by_text:
-            if not one.speech:
-                return self._newest_ended
+        if not by_text and not one.speech:
+            return self._newest_ended
+        if by_text:
+            said = bytearray(one.sound[: one.cursor - one.gone])
+            self._heard = [Utterance(one.number, sendable=True, sound=said, ended_s=now_s)]
+        else:
             self._owed = one.number
         one.speech = one.heard_early = False
         self._newest_ended = one.number
@@ -304,19 +361,31 @@ class Utterances:
         for one in self._queue:
             if one.ended_s is not None:
                 one.erase()
+        self._heard = []
 
     def drop_sent(self) -> None:
         """Wait no longer for the ended utterances that are out; what was never sent waits on."""
         for one in self._queue:
             if one.end_sent:
                 one.erase()
+        self._heard = []
 
     def drop_all(self) -> None:
         """Forget every ended utterance."""
         self._queue = deque(one for one in self._queue if one is self._open)
+        self._heard = []
 
     def expire(self, now_s: float) -> None:
         """Forget what nobody would remember having asked."""
-        self._queue = deque(
-            one for one in self._queue if one.ended_s is None or now_s - one.ended_s < KEEP_ENDED_S
-        )
+        self._queue = deque(one for one in self._queue if not _is_old(one, now_s))
+        self._heard = [one for one in self._heard if not _is_old(one, now_s)]
+
+
+def is_quiet(sound: bytes | bytearray) -> bool:
+    """Whether nobody speaks in these samples: none is louder than a quiet room."""
+    samples = memoryview(sound[: len(sound) // 2 * 2]).cast("h")
+    return max(samples, default=0) <= QUIET_PEAK and min(samples, default=0) >= -QUIET_PEAK
+
+
+def _is_old(one: Utterance, now_s: float) -> bool:
+    return one.ended_s is not None and now_s - one.ended_s >= KEEP_ENDED_S

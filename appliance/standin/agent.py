@@ -1,18 +1,21 @@
 """A Voice Agent on loopback: hears speech and its end, and answers by repeating what it heard.
 
-It speaks V1 as the server of `/v1/agent/converse` does, and is as strict about order and shape.
-It needs no key, no network and no model. `voice-appliance agent` runs it for people who want to
-try a box; tests join it to the daemon by memory streams, in virtual time, where it is exact: the
-same sound and the same seed give the same bytes at the same moments. `Manners` make it misbehave
-in the ways in which real servers do.
+It speaks V1 as the server of `/v1/agent/converse` does, and early access as that of `/agent` did,
+and is as strict about order and shape. It needs no key, no network and no model. `voice-appliance
+agent` runs it for people who want to try a box; tests join it to the daemon by memory streams, in
+virtual time, where it is exact: the same sound and the same seed give the same bytes at the same
+moments. `Manners` make it misbehave in the ways in which real servers do.
 
-Rooms: `schema` reads what clients send and `values` judge it, `ears` find speech in sound, `echo`
-makes the sound of an answer, `voice` says what is sent and when, `conduct` is one conversation, and
-here is the door.
+Rooms, from the wire inwards: `schema` reads what V1 clients send and `values` judge it, `converse`
+has V1's words and `early` all of the other dialect; both are a `tongue`, and say the same `terms`
+to those within. `ears` find speech in sound, `calls` know the functions, `echo` makes the sound of
+an answer, `voice` says what is sent and when, `manners` how it behaves; `conduct` is one
+conversation. `certificate` is for `wss://`. Here is the door.
 """
 
 import ipaddress
 import random
+import ssl
 import uuid
 from collections.abc import Callable
 from itertools import count
@@ -31,11 +34,23 @@ from trio_websocket import (
 
 from appliance.errors import DeviceError
 from appliance.standin.conduct import Connection, Request, Session
-from appliance.standin.voice import ForceEndTurn, Manners
+from appliance.standin.converse import Converse
+from appliance.standin.early import EarlyAccess
+from appliance.standin.manners import EVERY_TURN, Call, ForceEndTurn, Manners
+from appliance.standin.tongue import Tongue
 
-__all__ = ["Connection", "ForceEndTurn", "Manners", "Request", "StandinAgent"]
+__all__ = [
+    "EVERY_TURN",
+    "Call",
+    "Connection",
+    "ForceEndTurn",
+    "Manners",
+    "Request",
+    "StandinAgent",
+]
 
 PATH = "/v1/agent/converse"
+EARLY_PATH = "/agent"
 HEAD_END = b"\r\n\r\n"
 UPGRADE_LIMIT_S = 10.0  # from the stream to its request
 CLOSE_LIMIT_S = 1.0  # for an Error and a close frame to be taken
@@ -96,9 +111,16 @@ class StandinAgent:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        tls: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve TCP until cancelled; the port is told to `task_status`.
+
+        Args:
+            host: an address of loopback.
+            port: 0 takes one that is free.
+            tls: makes it `wss://`, with the certificate in there; see `certificate`.
+            task_status: of the nursery that this is started in.
 
         Raises:
             DeviceError: the host is not this machine's loopback, or the port cannot be had.
@@ -109,8 +131,14 @@ class StandinAgent:
         except OSError as error:
             raise DeviceError(f"cannot listen on {address} port {port}: {error}") from error
         port = listeners[0].socket.getsockname()[1]
+
+        async def serve(stream: trio.abc.Stream) -> None:
+            if tls is not None:
+                stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            await self.serve_stream(stream)
+
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            await nursery.start(trio.serve_listeners, serve, listeners)
             task_status.started(port)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
@@ -131,23 +159,33 @@ class StandinAgent:
         connection = self._open(request.path, line)
         dice = random.Random(self._random.getrandbits(64))  # noqa: S311  # each its own
         marks = [(b"dg-request-id", str(uuid.UUID(int=dice.getrandbits(128))).encode())]
-        status = self.manners.refuse_status
-        if request.path.partition("?")[0] != PATH:
-            status = 404
+        tongue = self._tongue(request.path)
+        status = 404 if tongue is None else self.manners.refuse_status
         try:
-            if status is not None:
+            if tongue is None or status is not None:
                 self._tell(connection, f"is refused with HTTP {status}")
-                await _reject(request, status, marks)
+                await _reject(request, status or 404, marks)
             else:
                 credentials = request.proposed_subprotocols
                 scheme = next((s for s in credentials if s in {"token", "bearer"}), None)
                 websocket = await request.accept(subprotocol=scheme, extra_headers=marks)
-                await self._converse(connection, websocket, dice)
+                await self._converse(connection, websocket, tongue, dice)
         finally:
             connection.closed_s = trio.current_time()
 
+    def _tongue(self, path: str) -> Tongue | None:
+        """The dialect that is spoken at this address."""
+        place = path.partition("?")[0]
+        if place == PATH:
+            return Converse(stored_agents=self.manners.stored_agents)
+        return EarlyAccess() if place == EARLY_PATH else None
+
     async def _converse(
-        self, connection: Connection, websocket: WebSocketConnection, dice: random.Random
+        self,
+        connection: Connection,
+        websocket: WebSocketConnection,
+        tongue: Tongue,
+        dice: random.Random,
     ) -> None:
         def tell(words: str) -> None:
             self._tell(connection, words)
@@ -158,6 +196,7 @@ class StandinAgent:
         session = Session(
             connection,
             websocket,
+            tongue=tongue,
             manners=self.manners,
             chance=dice,
             count_turn=count_turn,

@@ -35,6 +35,11 @@ class Turn:
     end_byte: int
     speech_s: float  # from the onset to the last loud block
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Its first byte, and the one after its last."""
+        return self.start_byte, self.end_byte
+
 
 class Ears:
     """Finds the turns in linear16 sound, one channel, at `rate_hz`.

@@ -14,19 +14,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from appliance.standin.terms import unparsable
+
 NOVA_PAUSE_S = 0.5  # V1 has no knob for it
 FLUX_PAUSE_S = 0.7  # roughly what a confidence below 1.0 comes to on plain silence
 DEFAULT_HZ = 24000
+DEFAULT_COMPANDED_HZ = 8000
 DEFAULT_EOT_TIMEOUT_MS = 5000
-
-
-class Fault(Exception):
-    """What the client said cannot be taken: becomes an `Error`, and the end of the connection."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(f"{code}: {description}")
-        self.code = code
-        self.description = description
 
 
 class Part(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -153,10 +147,16 @@ class _Nvidia(_Mind, tag="nvidia"):
     pass
 
 
+class _DeepgramMind(_Mind, tag="deepgram"):
+    version: Literal["v1"] = "v1"
+    reasoning_mode: Literal["none", "minimal", "low", "medium", "high"] = "none"
+    voice_prompt_opt_out: bool = False
+
+
 class Think(Part):
     """What thinks, and how: a language model, its prompt and its functions."""
 
-    provider: _OpenAi | Anthropic | _Google | Groq | Bedrock | _Nvidia
+    provider: _OpenAi | Anthropic | _Google | Groq | Bedrock | _Nvidia | _DeepgramMind
     endpoint: _Endpoint | UnsetType = UNSET
     functions: list[_Function] = []
     prompt: str = ""
@@ -281,9 +281,16 @@ class Output(Part):
     """The sound that the client wants."""
 
     encoding: Literal["linear16", "mulaw", "alaw", "mp3", "opus", "flac", "aac"] = "linear16"
-    sample_rate: int = DEFAULT_HZ
+    sample_rate: int | UnsetType = UNSET
     bitrate: int | UnsetType = UNSET
     container: Literal["none", "wav", "ogg"] = "none"
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate; where none is named, the usual one of the encoding."""
+        if self.sample_rate is not UNSET:
+            return self.sample_rate
+        return DEFAULT_COMPANDED_HZ if self.encoding in ("mulaw", "alaw") else DEFAULT_HZ
 
 
 class _Audio(Part):
@@ -395,11 +402,6 @@ def _refuse_fields(part: Struct, names: tuple[str, ...]) -> None:
     for name in names:
         if getattr(part, name) is not UNSET:
             raise ValueError(f"Object contains unknown field `{name}`")
-
-
-def unparsable(why: str) -> Fault:
-    """The fault of a message that is not in the shape of any."""
-    return Fault("UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {why}")
 
 
 def read(text: str) -> Said:

@@ -14,7 +14,6 @@ from appliance.standin.schema import (
     Bedrock,
     Cartesia,
     Deepgram,
-    Fault,
     Groq,
     Input,
     Listen,
@@ -23,29 +22,38 @@ from appliance.standin.schema import (
     Speak,
     Think,
 )
+from appliance.standin.terms import Fault
 
 LINEAR16_HZ = frozenset({8000, 16000, 24000, 32000, 48000})  # Aura's
 FLUX_LINEAR16_HZ = LINEAR16_HZ | {44100}
+COMPANDED_HZ = frozenset({8000, 16000})
+ENCODINGS = ("linear16", "mulaw", "alaw")  # that this stand-in has
 INPUT_HZ_MIN = 1000  # 20 samples in the 20 ms that are judged at a time
 INPUT_HZ_MAX = 192_000
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, *, stored_agents: bool = False) -> None:
     """Judge the values of settings that could be read.
+
+    Args:
+        settings: as they were read.
+        stored_agents: any UUID names an agent.
 
     Raises:
         Fault: a value that the server does not take, or one that this stand-in does not have.
     """
     agent = settings.agent
     if isinstance(agent, str):
-        raise _no_such_agent(agent)
-    check_listen(settings.listen)
-    think = [] if agent.think is UNSET else agent.think
-    check_think(think)
-    speak = [] if agent.speak is UNSET else agent.speak
-    check_speak(speak)
+        _check_name(agent, stored_agents=stored_agents)
+        has_flux_voice = True  # which has every rate
+    else:
+        check_listen(settings.listen)
+        check_think([] if agent.think is UNSET else agent.think)
+        speak = [] if agent.speak is UNSET else agent.speak
+        check_speak(speak)
+        has_flux_voice = _has_flux_voice(speak)
     _check_input(settings.audio.input)
-    _check_output(settings.audio.output, has_flux_voice=_has_flux_voice(speak))
+    _check_output(settings.audio.output, has_flux_voice=has_flux_voice)
 
 
 def check_listen(listen: Listen) -> None:
@@ -109,30 +117,33 @@ def _has_flux_voice(speak: Speak | list[Speak]) -> bool:
 
 
 def _check_input(audio: Input) -> None:
-    if audio.encoding != "linear16":
-        _invalid(f"this stand-in hears linear16 only, not {audio.encoding}")
+    if audio.encoding not in ENCODINGS:
+        _invalid(f"this stand-in hears linear16, mulaw and alaw only, not {audio.encoding}")
     if not INPUT_HZ_MIN <= audio.sample_rate <= INPUT_HZ_MAX:
         _invalid(f"nothing is recorded at an input sample_rate of {audio.sample_rate}")
 
 
 def _check_output(audio: Output, *, has_flux_voice: bool) -> None:
-    if audio.encoding != "linear16":
-        _invalid(f"this stand-in speaks linear16 only, not {audio.encoding}")
+    if audio.encoding not in ENCODINGS:
+        _invalid(f"this stand-in speaks linear16, mulaw and alaw only, not {audio.encoding}")
     if audio.container != "none":
         _invalid(f"this stand-in and Flux voices have no container {audio.container!r}")
     if audio.bitrate is not UNSET:
-        _invalid("linear16 has no `bitrate`")
+        _invalid(f"{audio.encoding} has no `bitrate`")
     rates = FLUX_LINEAR16_HZ if has_flux_voice else LINEAR16_HZ
-    if audio.sample_rate not in rates:
-        _invalid(f"linear16 has no output sample_rate of {audio.sample_rate} with this voice")
+    if audio.encoding != "linear16":
+        rates = COMPANDED_HZ
+    if audio.rate_hz not in rates:
+        _invalid(f"{audio.encoding} has no output sample_rate of {audio.rate_hz} with this voice")
 
 
-def _no_such_agent(name: str) -> Fault:
+def _check_name(name: str, *, stored_agents: bool) -> None:
     try:
         uuid.UUID(name)
     except ValueError:
-        return Fault("INVALID_AGENT_ID", f"{name!r} is not the id of an agent")
-    return Fault("AGENT_ID_NOT_SUPPORTED", "this stand-in keeps no agents to be named")
+        raise Fault("INVALID_AGENT_ID", f"{name!r} is not the id of an agent") from None
+    if not stored_agents:
+        raise Fault("AGENT_ID_NOT_SUPPORTED", "this stand-in keeps no agents to be named")
 
 
 def _invalid(description: str) -> NoReturn:

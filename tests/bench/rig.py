@@ -293,6 +293,7 @@ class Rig:
             **kept,
             **lab.environment(),
             "GPIOZERO_PIN_FACTORY": "mock",
+            "STATE_DIRECTORY": str(self._folder / "state"),
             # As on a box: there the program was compiled when it was installed.
             "PYTHONPYCACHEPREFIX": str(self._folder / "bytecode"),
         }

@@ -108,6 +108,7 @@ class House:
             **lab.environment(),
             "DEEPGRAM_API_KEY": KEY,
             "GPIOZERO_PIN_FACTORY": "mock",
+            "STATE_DIRECTORY": str(folder / "state"),
         }
         self._environment.pop("NOTIFY_SOCKET", None)
 

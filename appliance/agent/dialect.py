@@ -1,0 +1,97 @@
+"""What a dialect has to know, and what both of them share. Pure.
+
+A dialect is a module (`v1`, `early_access`): functions without state, named as in `Dialect`. Above
+it nobody asks which one it is, only what it can do.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from appliance.agent.messages import FromAgent, Settings, ToAgent, Unhandled
+from appliance.errors import AgentMisspoke, Trouble
+
+SAID_MAX = 80  # characters of a faulty frame that are worth telling
+
+_WORDS = re.compile(  # up to the end of a string, or of all where they are in a table or a list
+    r'("(?:content|arguments|response|thought|message|input|output)"\s*:\s*)'
+    r'(?:"(?:[^"\\]|\\.)*|[\[{].*)',
+    re.DOTALL,
+)
+_T = TypeVar("_T")
+Reader = Callable[[str], FromAgent]
+
+
+class Dialect(Protocol):
+    """How our messages look on one kind of wire."""
+
+    NAME: str
+    WAITS_FOR_WELCOME: bool  # the settings are said after it, not at once
+
+    def encode(self, message: ToAgent) -> str:
+        """The text frame for a message; raises `CannotSay` where the wire has no words for it."""
+
+    def decode(self, frame: str) -> FromAgent:
+        """The message of a text frame; raises `AgentMisspoke`."""
+
+    def can_end_turn(self, settings: Settings) -> bool:
+        """Whether the end of a turn can be said."""
+
+    def refuses_end_turn(self, code: str, settings: Settings, *, applied: bool, said: bool) -> bool:
+        """Whether this code may mean that the server cannot be told the end of a turn."""
+
+    def trouble_of(self, code: str, description: str) -> Trouble:
+        """What a `Failed` means for us."""
+
+    def goes_on(self, code: str) -> bool:
+        """Whether a session may live on after this `Failed`."""
+
+    def voice(self, model: str) -> Mapping[str, object]:
+        """The `speak` table of a voice, by its name."""
+
+    def can_ask(self) -> bool:
+        """Whether words can be asked in place of sound."""
+
+
+def is_early_access(url: str) -> bool:
+    """Whether an address is that of the early-access API, by its path."""
+    steps = [step for step in urlsplit(url).path.split("/") if step]
+    return steps[-1:] == ["agent"] and "v1" not in steps
+
+
+class _Named(msgspec.Struct):
+    type: str
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def of(shape: type[_T], read: Callable[[_T], FromAgent]) -> Reader:
+    """A reader of frames that have this shape."""
+    decoder = msgspec.json.Decoder(shape)
+    return lambda frame: read(decoder.decode(frame))
+
+
+def always(message: FromAgent) -> Reader:
+    """A reader of frames of which nothing but the type is of use."""
+    return lambda _: message
+
+
+def read(frame: str, readers: dict[str, Reader]) -> FromAgent:
+    """The message of a text frame.
+
+    Raises:
+        AgentMisspoke: it is no JSON object with a `type`, or a message that we know has an
+            impossible shape. It carries the frame's first 80 characters, but none that somebody
+            spoke.
+    """
+    try:
+        name = _decode_named(frame).type
+        reader = readers.get(name)
+        return Unhandled(name) if reader is None else reader(frame)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
+        said = _WORDS.sub(r'\1"…', frame[: 10 * SAID_MAX])[:SAID_MAX]  # words stay out of journals
+        raise AgentMisspoke(Trouble.GARBAGE, f"the agent sent {said!r}: {error}") from error

@@ -1,0 +1,143 @@
+"""What the agent is told first on each connection, and what changes it on the way.
+
+The owner's settings are where it begins; a command may change prompt and voice, for the connection
+that stands and for those that follow. What was said is told again, but for words that go again by
+themselves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from appliance.agent import early_access, v1
+from appliance.agent.dialect import Dialect
+from appliance.agent.history import History
+from appliance.agent.messages import (
+    Ask,
+    ChangePrompt,
+    ChangeVoice,
+    Function,
+    Say,
+    Settings,
+    Table,
+    ToAgent,
+)
+from appliance.config import Settings as Config
+
+DIALECTS: dict[str, Dialect] = {v1.NAME: v1, early_access.NAME: early_access}
+
+
+class Brief:
+    """The settings of the next connection. Nothing here waits.
+
+    Args:
+        config: the owner's.
+        history: what was said.
+        functions: what the agent may call on this box.
+        name: the box's, always one of its tags.
+    """
+
+    def __init__(
+        self, config: Config, history: History, functions: tuple[Function, ...], name: str
+    ) -> None:
+        agent = config.agent
+        self.dialect = DIALECTS[agent.spoken_dialect]
+        self.can_force_end_turn = True  # until this server has refused it
+        self._history = history
+        self._to_say: list[ToAgent] = []
+        self.changes: list[ToAgent] = []  # to be said once the settings are accepted
+        self._greets = agent.greeting if config.talk.mode == "open" else ""
+        is_v1 = self.dialect is v1
+        self._settings = Settings(
+            rate_hz=config.audio.rate_hz,
+            encoding=config.audio.encoding,
+            prompt=agent.prompt,
+            listen=agent.listen,
+            think=agent.think,
+            speak=agent.speak,
+            agent_id=agent.id,
+            functions=functions,
+            tags=tuple(dict.fromkeys((*agent.tags, *filter(None, [name])))) if is_v1 else (),
+            mip_opt_out=agent.mip_opt_out,
+            ends_are_ours=config.talk.mode == "hold",
+        )
+
+    def settings(self, now_s: float, *, goes_again: bool) -> Settings:
+        """What is said first now.
+
+        Args:
+            now_s: now.
+            goes_again: the user's last words will be asked again: they are no history yet.
+        """
+        history = self._history.replay(now_s, without_last=goes_again)
+        greeting = "" if history or goes_again else self._greets
+        if greeting:
+            self._history.expect_greeting()
+        return replace(
+            self._settings,
+            history=history,
+            greeting=greeting,
+            force_end_turn=self.can_force_end_turn,
+        )
+
+    def change_prompt(self, prompt: str) -> ToAgent:
+        """Another prompt from now on; what to tell the connection that stands."""
+        think = self._settings.think
+        if isinstance(think, Mapping):
+            think = _without_prompt(think)
+        elif think is not None:
+            think = [_without_prompt(entry) for entry in think]
+        self._settings = replace(self._settings, prompt=prompt, think=think)
+        return self._changed(ChangePrompt(prompt))
+
+    def change_voice(self, model: str) -> ToAgent:
+        """Another voice from now on; what to tell the connection that stands.
+
+        A server was seen to acknowledge the change and to go on as before: then the next
+        connection has it.
+        """
+        self._settings = replace(self._settings, speak=self.dialect.voice(model))
+        return self._changed(ChangeVoice(model))
+
+    def _changed(self, change: ToAgent) -> ToAgent:
+        """A stored agent has settings of its own: it is told each change on each connection."""
+        if self._settings.agent_id:
+            kept = [one for one in self.changes if type(one) is not type(change)]
+            self.changes = [*kept, change]
+        return change
+
+    def keep(self, message: Say | Ask) -> None:
+        """To be said as soon as the connection stands.
+
+        Raises:
+            CannotSay: the dialect has no words for it.
+        """
+        self.dialect.encode(message)
+        self._to_say = [message]
+
+    def take_words(self) -> list[ToAgent]:
+        """What was kept to be said, once."""
+        words, self._to_say = self._to_say, []
+        return words
+
+
+def _without_prompt(think: Table) -> Table:
+    return {name: value for name, value in think.items() if name != "prompt"}
+
+
+def stands_in(config: Config, url: str) -> Config:
+    """The settings for a stand-in agent at `url`: nothing that only the real one understands."""
+    agent = msgspec.structs.replace(
+        config.agent,
+        url=url,
+        dialect="auto",
+        proxy="",
+        ca_file="",
+        id="",
+        key_command=(),
+        listen=None,
+        think=None,
+        speak=None,
+    )
+    return msgspec.structs.replace(config, agent=agent)
