@@ -30,6 +30,8 @@ from appliance.agent.messages import (
     EndTurn,
     Failed,
     FromAgent,
+    FromThinkProvider,
+    Frustrated,
     Function,
     FunctionAnswer,
     FunctionAnswered,
@@ -45,6 +47,7 @@ from appliance.agent.messages import (
     SettingsApplied,
     Side,
     ToAgent,
+    TurnEnded,
     Unhandled,
     UserStartedSpeaking,
     UserText,
@@ -480,6 +483,13 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
     ),
     ({"type": "ConversationText", "role": "assistant", "content": ""}, AgentText("")),
     ({"type": "UserStartedSpeaking"}, UserStartedSpeaking()),
+    ({"type": "ThinkLiveUpdated"}, Changed("think live")),
+    ({"type": "EndOfTurn", "trigger": "manual"}, TurnEnded("manual")),
+    ({"type": "FrustrationDetected", "count": 1, "escalated": True}, Frustrated(1, escalated=True)),
+    (
+        {"type": "__customFromThinkProvider", "content": {"any": ["thing"]}},
+        FromThinkProvider(),
+    ),
     (
         {"type": "AgentThinking", "content": "The user asks …"},
         AgentThinking("The user asks …"),
@@ -629,10 +639,6 @@ RECEIVED: list[tuple[dict[str, Any], FromAgent]] = [
 
 # Known to exist, and nothing to us here.
 PASSED_OVER: list[dict[str, Any]] = [
-    {"type": "ThinkLiveUpdated"},
-    {"type": "EndOfTurn", "trigger": "manual"},
-    {"type": "FrustrationDetected", "count": 1, "escalated": False},
-    {"type": "__customFromThinkProvider", "content": {"any": ["thing"]}},
     {"type": ""},
 ]
 

@@ -249,6 +249,26 @@ class AgentAudioDone:
 
 
 @dataclass(frozen=True)
+class TurnEnded:
+    """The agent has found the end of the user's turn, by "model", "timeout" or "manual"."""
+
+    trigger: str = ""
+
+
+@dataclass(frozen=True)
+class Frustrated:
+    """The user loses patience, it seems; only with a conversation mode that is by invitation."""
+
+    count: int = 0
+    escalated: bool = False
+
+
+@dataclass(frozen=True)
+class FromThinkProvider:
+    """What an owner's own model passes through; not documented, and of no use here."""
+
+
+@dataclass(frozen=True)
 class EndOfThought:
     """The agent has done thinking; early access, older than its general form."""
 
@@ -269,7 +289,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Changed:
-    """A change was taken: "prompt", "think", "voice" or "listen"."""
+    """A change was taken: "prompt", "think", "think live", "voice" or "listen"."""
 
     what: str
 
@@ -327,6 +347,9 @@ FromAgent = (
     | FunctionCalling
     | AgentStartedSpeaking
     | AgentAudioDone
+    | TurnEnded
+    | Frustrated
+    | FromThinkProvider
     | EndOfThought
     | Remembered
     | Latencies

@@ -31,6 +31,8 @@ from appliance.agent.messages import (
     EndTurn,
     Failed,
     FromAgent,
+    FromThinkProvider,
+    Frustrated,
     Function,
     FunctionAnswer,
     FunctionAnswered,
@@ -47,6 +49,7 @@ from appliance.agent.messages import (
     Side,
     Table,
     ToAgent,
+    TurnEnded,
     UserStartedSpeaking,
     UserText,
     Warned,
@@ -315,6 +318,15 @@ class _History(msgspec.Struct):
     content: str | None = None
 
 
+class _Ended(msgspec.Struct):
+    trigger: str = ""
+
+
+class _Frustrated(msgspec.Struct):
+    count: int = 0
+    escalated: bool = False
+
+
 class _Refused(msgspec.Struct):
     message: str | None = None
 
@@ -373,6 +385,10 @@ _READERS: dict[str, Reader] = {
     "ThinkUpdated": always(Changed("think")),
     "SpeakUpdated": always(Changed("voice")),
     "ListenUpdated": always(Changed("listen")),
+    "ThinkLiveUpdated": always(Changed("think live")),
+    "EndOfTurn": of(_Ended, lambda it: TurnEnded(it.trigger)),
+    "FrustrationDetected": of(_Frustrated, lambda it: Frustrated(it.count, it.escalated)),
+    "__customFromThinkProvider": always(FromThinkProvider()),
     "InjectionRefused": of(_Refused, lambda it: SayRefused(it.message or "")),
     "Warning": of(_Notice, lambda it: Warned(it.code or "", it.description or "")),
     "Error": of(_Notice, lambda it: Failed(it.code or "", it.description or "")),
