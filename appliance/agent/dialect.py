@@ -6,12 +6,25 @@ it nobody asks which one it is, only what it can do.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from appliance.agent.messages import FromAgent, Settings, ToAgent, Unhandled
+from appliance.agent.messages import (
+    AgentAudioDone,
+    AgentStartedSpeaking,
+    AgentText,
+    AgentThinking,
+    Changed,
+    FromAgent,
+    Settings,
+    SettingsApplied,
+    ToAgent,
+    Unhandled,
+    UserStartedSpeaking,
+    UserText,
+)
 from appliance.errors import AgentMisspoke, Trouble
 
 SAID_MAX = 80  # characters of a faulty frame that are worth telling
@@ -78,6 +91,40 @@ def of(shape: type[_T], read: Callable[[_T], FromAgent]) -> Reader:
 def always(message: FromAgent) -> Reader:
     """A reader of frames of which nothing but the type is of use."""
     return lambda _: message
+
+
+class _Text(msgspec.Struct):
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class _Thought(msgspec.Struct):
+    content: Any = ""
+
+
+class _Started(msgspec.Struct):
+    total_latency: float | None = None
+    tts_latency: float | None = None
+    ttt_latency: float | None = None
+
+
+# What both dialects say in the same words.
+SHARED: dict[str, Reader] = {
+    "SettingsApplied": always(SettingsApplied()),
+    "ConversationText": of(
+        _Text, lambda it: UserText(it.content) if it.role == "user" else AgentText(it.content)
+    ),
+    "UserStartedSpeaking": always(UserStartedSpeaking()),
+    "AgentThinking": of(
+        _Thought, lambda it: AgentThinking(it.content if isinstance(it.content, str) else "")
+    ),
+    "AgentStartedSpeaking": of(
+        _Started,
+        lambda it: AgentStartedSpeaking(it.total_latency, it.tts_latency, it.ttt_latency),
+    ),
+    "AgentAudioDone": always(AgentAudioDone()),
+    "SpeakUpdated": always(Changed("voice")),
+}
 
 
 def read(frame: str, readers: dict[str, Reader]) -> FromAgent:

@@ -9,16 +9,12 @@ and the official SDKs for Python (3.8 to 3.11) and JavaScript (3.9 to 3.13).
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import Reader, always, of, read
+from appliance.agent.dialect import SHARED, Reader, always, of, read
 from appliance.agent.messages import (
-    AgentAudioDone,
-    AgentStartedSpeaking,
-    AgentText,
-    AgentThinking,
     Ask,
     Behavior,
     Call,
@@ -42,11 +38,8 @@ from appliance.agent.messages import (
     Say,
     SayRefused,
     Settings,
-    SettingsApplied,
     Table,
     ToAgent,
-    UserStartedSpeaking,
-    UserText,
     Warned,
     Welcome,
 )
@@ -175,25 +168,10 @@ class _Welcome(msgspec.Struct):
     session_id: str = ""
 
 
-class _Text(msgspec.Struct):
-    role: Literal["user", "assistant"]
-    content: str
-
-
-class _Thought(msgspec.Struct):
-    content: Any = ""
-
-
 class _Call(msgspec.Struct):
     function_name: str
     function_call_id: str = ""
     input: Any = None
-
-
-class _Started(msgspec.Struct):
-    total_latency: float | None = None
-    tts_latency: float | None = None
-    ttt_latency: float | None = None
 
 
 class _Error(msgspec.Struct):
@@ -208,27 +186,14 @@ def _wanted(call: _Call) -> FromAgent:
 
 
 _READERS: dict[str, Reader] = {
+    **SHARED,
     "Welcome": of(_Welcome, lambda it: Welcome(it.session_id)),
-    "SettingsApplied": always(SettingsApplied()),
-    "ConversationText": of(
-        _Text, lambda it: UserText(it.content) if it.role == "user" else AgentText(it.content)
-    ),
-    "UserStartedSpeaking": always(UserStartedSpeaking()),
-    "AgentThinking": of(
-        _Thought, lambda it: AgentThinking(it.content if isinstance(it.content, str) else "")
-    ),
     "FunctionCalling": always(FunctionCalling()),
     "FunctionCallRequest": of(_Call, _wanted),
-    "AgentStartedSpeaking": of(
-        _Started,
-        lambda it: AgentStartedSpeaking(it.total_latency, it.tts_latency, it.ttt_latency),
-    ),
-    "AgentAudioDone": always(AgentAudioDone()),
     "EndOfThought": always(EndOfThought()),
     "Metadata": always(Metadata()),
     "InjectionRefused": of(_Error, lambda it: SayRefused(it.message or "")),
     "InstructionsUpdated": always(Changed("prompt")),
-    "SpeakUpdated": always(Changed("voice")),
     "Warning": of(_Error, lambda it: Warned(it.code or "", it.description or it.message or "")),
     "Error": of(_Error, lambda it: Failed(it.code or "", it.message or it.description or "")),
     "Close": always(Closing()),

@@ -11,16 +11,12 @@ differ the choice is told beside the field.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import Reader, always, of, read
+from appliance.agent.dialect import SHARED, Reader, always, of, read
 from appliance.agent.messages import (
-    AgentAudioDone,
-    AgentStartedSpeaking,
-    AgentText,
-    AgentThinking,
     Ask,
     Call,
     Changed,
@@ -45,13 +41,10 @@ from appliance.agent.messages import (
     Say,
     SayRefused,
     Settings,
-    SettingsApplied,
     Side,
     Table,
     ToAgent,
     TurnEnded,
-    UserStartedSpeaking,
-    UserText,
     Warned,
     Welcome,
 )
@@ -281,15 +274,6 @@ class _Welcome(msgspec.Struct):
     request_id: str = ""
 
 
-class _Text(msgspec.Struct):
-    role: Literal["user", "assistant"]
-    content: str
-
-
-class _Thought(msgspec.Struct):
-    content: Any = ""
-
-
 class _Call(msgspec.Struct):
     name: str
     id: str = ""
@@ -305,12 +289,6 @@ class _Calls(msgspec.Struct):
 class _Answered(msgspec.Struct):
     name: str = ""
     content: Any = ""
-
-
-class _Started(msgspec.Struct):
-    total_latency: float | None = None
-    tts_latency: float | None = None
-    ttt_latency: float | None = None
 
 
 class _History(msgspec.Struct):
@@ -360,30 +338,17 @@ def _latencies(report: dict[str, Any]) -> FromAgent:
 
 
 _READERS: dict[str, Reader] = {
+    **SHARED,
     "Welcome": of(_Welcome, lambda it: Welcome(it.request_id)),
-    "SettingsApplied": always(SettingsApplied()),
-    "ConversationText": of(
-        _Text, lambda it: UserText(it.content) if it.role == "user" else AgentText(it.content)
-    ),
-    "UserStartedSpeaking": always(UserStartedSpeaking()),
-    "AgentThinking": of(
-        _Thought, lambda it: AgentThinking(it.content if isinstance(it.content, str) else "")
-    ),
     "FunctionCallRequest": of(_Calls, lambda it: FunctionsWanted(tuple(map(_call, it.functions)))),
     "FunctionCallCancelled": of(
         _Calls, lambda it: FunctionsCancelled(tuple(one.id for one in it.functions))
     ),
     "FunctionCallResponse": of(_Answered, lambda it: FunctionAnswered(it.name, str(it.content))),
-    "AgentStartedSpeaking": of(
-        _Started,
-        lambda it: AgentStartedSpeaking(it.total_latency, it.tts_latency, it.ttt_latency),
-    ),
-    "AgentAudioDone": always(AgentAudioDone()),
     "History": of(_History, _remembered),
     "LatencyReport": of(dict[str, Any], _latencies),
     "PromptUpdated": always(Changed("prompt")),
     "ThinkUpdated": always(Changed("think")),
-    "SpeakUpdated": always(Changed("voice")),
     "ListenUpdated": always(Changed("listen")),
     "ThinkLiveUpdated": always(Changed("think live")),
     "EndOfTurn": of(_Ended, lambda it: TurnEnded(it.trigger)),
