@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, field
 
 from appliance.agent import early_access, v1
 from appliance.agent.dialect import is_early_access
-from appliance.config_reader import Reader, Table, keys, rule, shown
+from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
 
@@ -292,7 +292,6 @@ class Settings(Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
 
 
-KEYS: Final = keys(Settings)
 DEFAULTS: Final = Settings()
 
 

@@ -90,16 +90,11 @@ class Reader:
         self._secrets = secrets
         self._elsewhere = elsewhere
         self._keys = keys(whole)
-        self._given: set[str] = set()
         self._unsound: set[str] = set()
 
     def read(self, text: str) -> Any:
         """What `text` says, as the whole."""
         return self._section(self._whole, self._document(text), "", "")
-
-    def is_given(self, path: str) -> bool:
-        """Whether the file has this key, sound or not."""
-        return path in self._given
 
     def is_sound(self, *paths: str) -> bool:
         """Whether none of these keys, no section around them and nothing in them has a fault."""
@@ -137,7 +132,6 @@ class Reader:
         sound = {}
         for name, value in given.items():
             inner = f"{path}.{name}" if path else name
-            self._given.add(inner)
             if name not in known:
                 self._tell_unknown(at, name, value, known)
                 continue

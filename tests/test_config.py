@@ -11,6 +11,7 @@ from msgspec import json
 from appliance import config
 from appliance.agent.tools import BUILT_IN
 from appliance.config import Settings, is_loopback, key, parse, read
+from appliance.config_reader import keys
 from appliance.errors import ConfigError
 
 SAMPLE = """
@@ -194,7 +195,7 @@ def test_every_key_can_be_set() -> None:
     assert settings.talk.hang_up_after_s == 1.0
     assert isinstance(settings.talk.hang_up_after_s, float)
     assert settings.panel.lamp.kind == "none"
-    named = {f"{section}.{name}" for section, names in config.KEYS.items() for name in names}
+    named = {f"{section}.{name}" for section, names in keys(Settings).items() for name in names}
     said, section = set(), ""
     for line in EVERY_KEY.splitlines():
         if line.startswith("["):

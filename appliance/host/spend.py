@@ -165,10 +165,6 @@ class Ledger:
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────
 
-    def may_open(self, wall_s: float) -> bool:
-        """Whether a socket may be opened; asked while none is open."""
-        return not any(one.is_full for one in self._periods(self._days, wall_s))
-
     def cap_reached(self, now_s: float, wall_s: float) -> str | None:
         """Which cap is reached, "day" or "month", whether a socket is open or not; None if none.
 

@@ -49,7 +49,6 @@ class Answers:
     def __init__(self, form: Format, *, prebuffer_s: float = 0.06) -> None:
         self.done = False  # the last byte of what sounds has been sent
         self.sounding = False  # something waits, or has not left the card yet
-        self.generation = 0  # goes up with each cut
         self.discarded_bytes = 0
         self.received_bytes = 0  # of the present answer,
         self.read_bytes = 0  # and how much of it was given to the card
@@ -150,7 +149,6 @@ class Answers:
         self._cut_after, self._stopped_itself = self._cut_after or 0, True
 
     def _forget(self, now_s: float) -> None:
-        self.generation += 1
         self._last_sound_s = now_s
         self._clear()
 
