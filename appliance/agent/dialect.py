@@ -18,6 +18,7 @@ from appliance.agent.messages import (
     AgentThinking,
     Changed,
     FromAgent,
+    Function,
     Settings,
     SettingsApplied,
     ToAgent,
@@ -91,6 +92,15 @@ def of(shape: type[_T], read: Callable[[_T], FromAgent]) -> Reader:
 def always(message: FromAgent) -> Reader:
     """A reader of frames of which nothing but the type is of use."""
     return lambda _: message
+
+
+def function_table(function: Function) -> dict[str, object]:
+    """A function, as both wires name its parts."""
+    return {
+        "name": function.name,
+        "description": function.description,
+        "parameters": function.parameters,
+    }
 
 
 class _Text(msgspec.Struct):

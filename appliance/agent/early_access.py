@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import SHARED, Reader, always, of, read
+from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read
 from appliance.agent.messages import (
     Ask,
     Behavior,
@@ -29,7 +29,6 @@ from appliance.agent.messages import (
     EndTurn,
     Failed,
     FromAgent,
-    Function,
     FunctionAnswer,
     FunctionCalling,
     FunctionsWanted,
@@ -149,16 +148,8 @@ def _think(said: Settings) -> Table:
     if said.prompt:
         ours["instructions"] = said.prompt
     if said.functions:
-        ours["functions"] = [_function(one) for one in said.functions]
+        ours["functions"] = [function_table(one) for one in said.functions]
     return {**ours, **first}
-
-
-def _function(function: Function) -> Table:
-    return {
-        "name": function.name,
-        "description": function.description,
-        "parameters": function.parameters,
-    }
 
 
 # ── from the agent ───────────────────────────────────────────────────────────────────────────────

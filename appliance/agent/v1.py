@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import SHARED, Reader, always, of, read
+from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read
 from appliance.agent.messages import (
     Ask,
     Call,
@@ -259,12 +259,7 @@ def _think(said: Settings) -> Table | Sequence[Table]:
 
 def _function(function: Function) -> Table:
     deferred = {"defer_until_eot": True} if function.defer_until_eot else {}
-    return {
-        "name": function.name,
-        "description": function.description,
-        "parameters": function.parameters,
-        **deferred,
-    }
+    return {**function_table(function), **deferred}
 
 
 # ── from the agent ───────────────────────────────────────────────────────────────────────────────

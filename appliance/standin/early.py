@@ -26,7 +26,7 @@ from appliance.standin.terms import (
     Sound,
     StillThere,
     Terms,
-    unparsable,
+    parse,
 )
 from appliance.standin.tongue import Called, Tongue
 
@@ -186,10 +186,7 @@ def read(text: str) -> Frame:
     Raises:
         Fault: it is not JSON, or not in the shape of any message.
     """
-    try:
-        return _DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
-        raise unparsable(str(error)) from error
+    return parse(_DECODER, text)
 
 
 def check(settings: SettingsConfiguration) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from appliance.standin.terms import unparsable
+from appliance.standin.terms import parse
 
 NOVA_PAUSE_S = 0.5  # V1 has no knob for it
 FLUX_PAUSE_S = 0.7  # roughly what a confidence below 1.0 comes to on plain silence
@@ -410,7 +410,4 @@ def read(text: str) -> Said:
     Raises:
         Fault: it is not JSON, or not in the shape of any message.
     """
-    try:
-        return _DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
-        raise unparsable(str(error)) from error
+    return parse(_DECODER, text)

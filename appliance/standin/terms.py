@@ -1,13 +1,17 @@
 """What clients say, whichever dialect they say it in. Frozen values. Pure."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from appliance.sound.companding import LINEAR, compress, expand
 
 Message = dict[str, Any]
 
 LINEAR_SAMPLE_BYTES = 2
+
+_T = TypeVar("_T")
 
 
 class Fault(Exception):
@@ -22,6 +26,18 @@ class Fault(Exception):
 def unparsable(why: str) -> Fault:
     """The fault of a message that is not in the shape of any."""
     return Fault("UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {why}")
+
+
+def parse(decoder: msgspec.json.Decoder[_T], text: str) -> _T:
+    """What a text frame says, to a decoder of all that may be said in a dialect.
+
+    Raises:
+        Fault: it is not JSON, or not in the shape of any message.
+    """
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        raise unparsable(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
