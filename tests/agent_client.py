@@ -86,6 +86,14 @@ class Client:
             await self.websocket.send_message(sound[start : start + step])
             await trio.sleep(message_s)
 
+    async def converse(self) -> None:
+        """Settings, one turn, and the answer, which is what was said: the shortest conversation."""
+        await self.send(settings())
+        await self.until("SettingsApplied")
+        await self.send(voice(1.0), {"type": "ForceEndTurn"})
+        await self.until("AgentAudioDone")
+        assert self.sound() == voice(1.0)
+
     async def until(self, kind: str, times: int = 1) -> dict[str, Any]:
         """The message of this type that came as the so-manieth, when it has come."""
         with trio.fail_after(60):

@@ -937,11 +937,7 @@ async def test_it_converses_over_tcp(nursery: trio.Nursery) -> None:
         async with open_websocket("127.0.0.1", port, PATH, use_ssl=False) as websocket:
             client = Client(websocket)
             nursery.start_soon(client.read)
-            await client.send(settings())
-            await client.until("SettingsApplied")
-            await client.send(voice(1.0), {"type": "ForceEndTurn"})
-            await client.until("AgentAudioDone")
-            assert client.sound() == voice(1.0)
+            await client.converse()
     while agent.connections[0].closed_s is None:
         await trio.lowlevel.checkpoint()
     assert agent.connections[0].close_code == 1000

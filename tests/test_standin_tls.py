@@ -14,7 +14,7 @@ from trio_websocket import open_websocket
 from appliance.errors import DeviceError
 from appliance.standin import certificate
 from appliance.standin.agent import PATH, Manners, StandinAgent
-from tests.agent_client import Client, settings, voice
+from tests.agent_client import Client
 
 
 async def serve(nursery: trio.Nursery, agent: StandinAgent, tls: ssl.SSLContext) -> int:
@@ -36,11 +36,7 @@ async def test_it_converses_with_a_client_that_trusts_its_certificate_and_no_oth
         async with open_websocket(host, port, PATH, use_ssl=trusting) as websocket:
             client = Client(websocket)
             nursery.start_soon(client.read)
-            await client.send(settings())
-            await client.until("SettingsApplied")
-            await client.send(voice(1.0), {"type": "ForceEndTurn"})
-            await client.until("AgentAudioDone")
-            assert client.sound() == voice(1.0)
+            await client.converse()
         while agent.connections[0].closed_s is None:
             await trio.lowlevel.checkpoint()
     assert agent.connections[0].close_code == 1000
