@@ -244,7 +244,7 @@ def _report_lines(report: "Report") -> list[str]:
         "On a real box: a button between GPIO 17 and ground, an LED with its resistor between",
         "GPIO 25 and ground, a microphone and a speaker that ALSA knows. Then",
         "  export DEEPGRAM_API_KEY=…",
-        "  voice-appliance run",
+        f"  {Path(sys.executable).with_name('voice-appliance')} run",
     ]
 
 
