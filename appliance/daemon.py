@@ -13,8 +13,7 @@ then the lamp shows what is true now. Nothing in that call waits, so a press sil
 the turn of the loop in which it arrives, whatever else hangs. Sound goes its own way, by plain
 calls between rooms that never wait either; the only queues are the utterances and the answers.
 
-There is one link task, so there cannot be two sockets. It takes a session when one is dialled,
-lives with it to the end of its close, and only then says that the link is down.
+The line to the agent (`line.py`) is one task, so there cannot be two sockets.
 
 The parts come in from outside (`Parts`), so that this file opens no device and the whole house
 runs in a test, on stand-ins, in virtual time.
@@ -26,23 +25,6 @@ from contextlib import suppress
 
 import trio
 
-from appliance.agent.dialer import Address
-from appliance.agent.messages import (
-    AgentAudioDone,
-    AgentStartedSpeaking,
-    AgentText,
-    Ask,
-    Failed,
-    FromAgent,
-    FunctionsCancelled,
-    FunctionsWanted,
-    SayRefused,
-    SettingsApplied,
-    TurnSent,
-    UserStartedSpeaking,
-    UserText,
-    Warned,
-)
 from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
@@ -53,6 +35,7 @@ from appliance.face import Face, Watcher
 from appliance.functions import Functions
 from appliance.host import control
 from appliance.host.turns import Moment
+from appliance.line import Line
 from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
 from appliance.purse import Purse
@@ -64,8 +47,6 @@ from appliance.sound.utterance import Utterances
 
 log = logging.getLogger("appliance")
 
-HURRY_S = 0.5  # a press may wait so long for an old connection to close
-STOP_LIMIT_S = 0.3  # the close frame when the box is told to stop
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -104,9 +85,9 @@ class Daemon:
             self.answers,
             random=parts.random,
         )
-        self._chronicle = Chronicle(config, parts, self._form)
-        self._functions = Functions(config.tools, parts, self)
-        self.brief = Brief(config, self._chronicle.history, self._functions.offered(), parts.name)
+        self.chronicle = Chronicle(config, parts, self._form)
+        self.functions = Functions(config.tools, parts, self)
+        self.brief = Brief(config, self.chronicle.history, self.functions.offered(), parts.name)
         self.purse = Purse(
             config.spend,
             parts.spend_book,
@@ -114,7 +95,7 @@ class Daemon:
             capped=lambda is_so: self.tell(Event.CAP_REACHED if is_so else Event.CAP_LIFTED),
         )
         self.meter = self.purse.ledger.meter
-        self.utterances.first_sent = lambda number: self._chronicle.mark(
+        self.utterances.first_sent = lambda number: self.chronicle.mark(
             Moment.FIRST_BYTE_SENT, number
         )
         self._face = Face(parts, self)
@@ -135,17 +116,11 @@ class Daemon:
             played=parts.played,
         )
         self.set_volume(config.audio.volume)
-        self._address = Address.of(config.agent.url)
-        self._session: Session | None = None
-        self._dialled = trio.Event()
-        self._idle = trio.Event()  # no session lives
-        self._idle.set()
+        self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._question = ""  # what goes again as words, on the next connection
         self._was_muted = False
         self._button: Button | None = None
-        self._request_id = ""
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -160,12 +135,12 @@ class Daemon:
                 await house.start(control.serve, self._parts.socket_path, self)
             self._open_panel(house)
             house.start_soon(self._keep_time)
-            house.start_soon(self._keep_link)
+            house.start_soon(self._line.run)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
-            house.start_soon(self._functions.serve)
+            house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
-            house.start_soon(self._chronicle.run)
+            house.start_soon(self.chronicle.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -173,16 +148,16 @@ class Daemon:
             self._parts.manager.ready()
             task_status.started()
             house.start_soon(self._prepare)
-            self._chronicle.load()
+            self.chronicle.load()
             self.purse.look()
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
             self._speaker.hush()
-            self._functions.cancel_all()
+            self.functions.cancel_all()
             if self._button is not None:
                 self._button.close()
-            await self._let_go_of_the_link()
+            await self._line.let_go()
             house.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -246,14 +221,13 @@ class Daemon:
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
             self._mind_mute()
-        if self._session is not None:  # what may be sent now is another thing than before
-            self._session.wake()
+        self._line.wake()  # what may be sent now is another thing than before
         after = self.conversation.phase
         if after is not before:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
         self._face.show()
         self._face.publish(event.value)
-        record = self._chronicle.handled(
+        record = self.chronicle.handled(
             event, before, self.conversation, self.utterances.open_number
         )
         if record is not None:
@@ -266,7 +240,7 @@ class Daemon:
                 self._cut(action, now_s)
             case Action.FINISH:
                 self._speaker.hush()
-                self._chronicle.answer_ended()
+                self.chronicle.answer_ended()
             case Action.PLAY:
                 self.answers.release(now_s)
                 self._speaker.wake()
@@ -289,18 +263,13 @@ class Daemon:
                 self.utterances.drop_sent()
             case Action.DROP_ALL:
                 self.utterances.drop_all()
-            case Action.END_AGAIN:
-                if not self.utterances.pass_on() and self._session is not None:
-                    self._session.end_turn_again()
             case Action.FORGET:
-                self._chronicle.history.forget()
-                self._chronicle.save()
+                self.chronicle.history.forget()
+                self.chronicle.save()
             case Action.ALLOW | Action.DENY:
-                self._functions.decide(allowed=action is Action.ALLOW)
-            case Action.DIAL:
-                self._dial()
+                self.functions.decide(allowed=action is Action.ALLOW)
             case _:
-                self._do_to_session(action)
+                self._line.do(action)
 
     def _cut(self, action: Action, now_s: float) -> None:
         """Silence first; then what is known of how far it was heard."""
@@ -309,31 +278,11 @@ class Daemon:
             self.answers.cut(now_s, after=self.utterances.newest_ended)
         else:
             self.answers.cut_by_server(now_s)
-        self._chronicle.answer_cut(given - self._speaker.hush())
-
-    def _do_to_session(self, action: Action) -> None:
-        session = self._session
-        if session is None:
-            return
-        match action:
-            case Action.UPGRADE:
-                session.allow_upgrade()
-            case Action.HURRY:
-                session.hang_up(HURRY_S)
-            case Action.HANG_UP | Action.ABORT:
-                session.hang_up()
-            case Action.SAY:
-                self.answers.expect_words()
-                for words in self.brief.take_words():
-                    session.say(words)
-            case Action.ASK_AGAIN:
-                self.answers.expect_words()
-                if self._question:
-                    session.say(Ask(self._question))
+        self.chronicle.answer_cut(given - self._speaker.hush())
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
         if action is Action.END:
-            self._chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
+            self.chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
             self.utterances.discard()
         else:
@@ -360,8 +309,7 @@ class Daemon:
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""
         self.utterances.hear(sound, trio.current_time())
-        if self._session is not None:
-            self._session.wake()
+        self._line.wake()
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
@@ -372,143 +320,23 @@ class Daemon:
             self._speaker.hush()
             raise
         if heard is not Heard.DISCARDED:
-            self._chronicle.answer_sound(sound)
+            self.chronicle.answer_sound(sound)
         if heard is Heard.BEGAN:
-            self._chronicle.mark(Moment.FIRST_ANSWER_BYTE)
+            self.chronicle.mark(Moment.FIRST_ANSWER_BYTE)
             self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
             self.tell(Event.ANSWER_BEGAN)
         self._speaker.wake()
 
+    def answer_sent_whole(self) -> None:
+        """The last byte of the answer has come."""
+        self.answers.sent_whole()
+        self.tell(Event.AUDIO_DONE)
+        self._speaker.wake()
+
     def _sound_begins(self) -> None:
-        self._chronicle.mark(Moment.FIRST_SAMPLE)
+        self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
-
-    # ── the link ─────────────────────────────────────────────────────────────────────────────
-
-    def _dial(self) -> None:
-        assert self._session is None, "two sockets at once"
-        by_sound = self.utterances.unanswered and not self.brief.dialect.can_ask()
-        goes_again = self.utterances.unanswered
-        self._question = self._chronicle.history.last_question
-        if by_sound:
-            self.utterances.ask_again()
-        self.answers.new_connection()
-        self.utterances.new_connection()
-        self._session = Session(
-            settings=self.brief.settings(trio.current_time(), goes_again=goes_again),
-            dialect=self.brief.dialect,
-            uplink=self.utterances,
-            connect=self._parts.connect,
-            address=self._address,
-            authorize=self._parts.authorize,
-            message_s=self._parts.config.audio.message_ms / 1000,
-            hear=self._answered,
-            tell=self._news,
-            billed=self._bill,
-        )
-        self._idle = trio.Event()
-        self._dialled.set()
-
-    async def _keep_link(self) -> None:
-        """Live with one session after the other."""
-        while True:
-            await self._dialled.wait()
-            self._dialled = trio.Event()
-            session = self._session
-            assert session is not None
-            why = None
-            try:
-                await session.run()
-            except AgentError as error:
-                why = error.trouble
-                log.warning("%s: %s", why.sentence, error)
-            if session.end_turn_refused:
-                self.brief.can_force_end_turn = False
-            if why is Trouble.KEY_REFUSED:
-                self._parts.forget_authorization()
-            self._session = None
-            if self.utterances.unanswered:  # its answer is text at most, which nobody has heard
-                self._chronicle.history.answer_cut(0)
-            self._chronicle.turns.connected("")
-            self._functions.cancel_all()
-            self._chronicle.save()
-            self._idle.set()
-            if why is None or self.conversation.link is Link.CLOSING:
-                self.tell(Event.LINK_DOWN)
-            else:
-                self.tell(Event.LINK_LOST, why)
-
-    async def _let_go_of_the_link(self) -> None:
-        if self._session is not None:
-            self._session.hang_up(STOP_LIMIT_S)
-        with trio.move_on_after(STOP_LIMIT_S + 0.1):
-            await self._idle.wait()
-
-    def _bill(self, since_s: float | None) -> None:
-        if since_s is None:
-            self.purse.closed()
-        else:
-            self.purse.opened(since_s)
-
-    def _news(self, message: FromAgent | TurnSent) -> None:
-        """What the agent says, in the order in which it says it."""
-        now_s = trio.current_time()
-        match message:
-            case SettingsApplied():
-                self._request_id = self._session.request_id if self._session else ""
-                self._chronicle.turns.connected(self._request_id)
-                log.info("connected, request %s", self._request_id)
-                self.tell(Event.LINK_UP)
-                for change in self.brief.changes:
-                    if self._session is not None:
-                        self._session.say(change)
-            case TurnSent(number):
-                self._chronicle.mark(Moment.TURN_END, number)
-                self.tell(Event.TURN_SENT)
-            case UserText(text):
-                self._user_said(text, now_s)
-            case AgentText(text):
-                self._agent_said(text)
-            case AgentStartedSpeaking():
-                self.answers.agent_turns()
-            case UserStartedSpeaking():
-                self.tell(Event.USER_SPOKE)
-            case AgentAudioDone():
-                self.answers.sent_whole()
-                self.tell(Event.AUDIO_DONE)
-                self._speaker.wake()
-            case FunctionsWanted(calls):
-                self.utterances.take(by_text=False, now_s=now_s)
-                self._functions.call(calls)
-            case FunctionsCancelled(ids):
-                self._functions.cancel(ids)
-            case SayRefused(reason):
-                log.info("the agent does not say it: %s", reason[:200])
-                self.tell(Event.SAY_REFUSED)
-            case Warned("SLOW_THINK_REQUEST"):
-                self.tell(Event.STILL_THINKING)
-            case Warned("MAXIMUM_SESSION_LENGTH_APPROACHING"):
-                self.tell(Event.RENEWAL_DUE)
-            case Failed("FAILED_TO_THINK"):
-                self.tell(Event.THINK_FAILED)
-            case _:
-                pass
-
-    def _user_said(self, text: str, now_s: float) -> None:
-        about = self.utterances.take(by_text=True, now_s=now_s)
-        self.answers.user_text(about)
-        self._chronicle.user_said(text, about)
-        if self._mode is not Mode.HOLD:
-            self._chronicle.utterance(about, self.utterances.unanswered_sound)
-        self._face.publish("you said", text=text)
-        self.tell(Event.USER_TEXT)
-
-    def _agent_said(self, text: str) -> None:
-        self.answers.agent_turns()
-        is_dead = self.answers.discarding
-        self._chronicle.agent_said(text, self.answers.received_bytes, is_dead=is_dead)
-        self._face.publish("agent says", text=text)
 
     # ── the control socket's side ────────────────────────────────────────────────────────────
 
@@ -522,7 +350,7 @@ class Daemon:
 
     def status(self) -> dict[str, object]:
         """What is true now."""
-        return self._face.status(self._request_id)
+        return self._face.status(self._line.request_id)
 
     def set_volume(self, level: int) -> None:
         """How loud the box speaks, 0 to 100, until it is started anew."""
@@ -533,7 +361,7 @@ class Daemon:
     @property
     def session(self) -> Session | None:
         """The one that stands, if it can be spoken to."""
-        return self._session if self.conversation.link is Link.UP else None
+        return self._line.session if self.conversation.link is Link.UP else None
 
     def commands(self) -> Mapping[str, Callable[..., object]]:
         """What may be asked through the control socket."""

@@ -82,6 +82,7 @@ FLOOR_OF = {
     "brief": "household",
     "chronicle": "household",
     "functions": "household",
+    "line": "household",
     "orders": "household",
     "purse": "household",
     "daemon": "household",
