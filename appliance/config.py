@@ -165,15 +165,18 @@ class Agent(Struct, frozen=True):
 
     url: Annotated[str, rule(_url)] = "wss://agent.deepgram.com/v1/agent/converse"
     dialect: Literal["auto", "v1", "early-access"] = "auto"  # auto: by the path of `url`
-    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next five
+    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next six
     greeting: str = ""  # spoken by `open` only
     prompt: str = "You are a helpful voice assistant. Answer in one or two short spoken sentences."
     listen: Annotated[Table | None, rule(json_fault)] = None
     think: Annotated[Table | list[Table] | None, rule(json_fault)] = None
     speak: Annotated[Table | list[Table] | None, rule(json_fault)] = None
+    think_live: Annotated[Table | None, rule(json_fault)] = None  # by invitation of Deepgram's
     # 128 characters is the documented limit of a tag.
     tags: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], rule(_tags)] = ()
     mip_opt_out: bool = False  # of Deepgram's model improvement programme
+    experimental: bool = False
+    flags: Annotated[Table | None, rule(json_fault)] = None  # as { history = false }
     remember_over_restart: bool = False
     key_command: Annotated[tuple[str, ...], rule(_argv_or_none, wanted=ARGV)] = ()
     ca_file: str = ""  # PEM certificates to trust instead of the system's; "" the system's
@@ -417,7 +420,7 @@ def _compare(reader: Reader, settings: Settings) -> None:
 def _compare_agent(reader: Reader, settings: Settings) -> None:
     """What [agent] says twice, or in vain."""
     agent = settings.agent
-    for name in ("prompt", "greeting", "listen", "think", "speak"):
+    for name in ("prompt", "greeting", "listen", "think", "speak", "think_live"):
         value = getattr(agent, name)
         if agent.id and value != getattr(DEFAULTS.agent, name):
             words = f"id = {shown(agent.id)} is an agent that has its own; wanted one of the two"

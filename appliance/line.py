@@ -153,6 +153,8 @@ class Line:
         match action:
             case Action.END_AGAIN:
                 session.end_turn_again()
+            case Action.PROVE:
+                session.want_proof()
             case Action.UPGRADE:
                 session.allow_upgrade()
             case Action.HURRY:

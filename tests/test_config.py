@@ -78,6 +78,9 @@ think = [{ provider = { type = "open_ai", model = "a" } }, { provider = { type =
 speak = { provider = { type = "deepgram", model = "aura-2-orion-en" } }
 tags = ["kitchen", "second floor"]
 mip_opt_out = true
+think_live = { provider = { type = "deepgram", version = "v1" } }
+experimental = true
+flags = { history = false }
 remember_over_restart = true
 key_command = ["/usr/local/bin/mint", "--seconds", "60"]
 ca_file = ""
