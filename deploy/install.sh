@@ -77,6 +77,7 @@ choose_release() {
 build_wheels() {
     local CROSS=() version
     install_packages "${BUILD_PACKAGES[@]}"
+    export XDG_CACHE_HOME=$WORK/cache  # nothing is to be left of it
     find_uv
     say "building the wheels; on a small board this takes some minutes"
     version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -166,6 +167,6 @@ umask 022
 wheelhouse="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/install.sh …"
-WORK=$(mktemp -d)
+WORK=$(mktemp -d -p /var/tmp)  # /tmp may be in memory, of which a small board has little
 trap tell_the_step EXIT
 if [[ $uninstalls == yes ]]; then uninstall; else install_all; fi

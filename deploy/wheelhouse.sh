@@ -81,11 +81,9 @@ python_of() {
     esac
 }
 
-# Adds to the wheels in FOLDER those of others, for a suite and an architecture.
+# Adds to the wheels in FOLDER those of others. Takes suite, architecture and entries of the lock.
 add_theirs() {
-    local suite=$1 architecture=$2 version wanted builder made_of
-    version=$(python_of "$suite")
-    wanted=$(wanted_for "$version")
+    local suite=$1 architecture=$2 wanted=$3 builder made_of
     say "wheels for $suite, $architecture"
     make_once "builder-$suite" "$(declare -p BUILD_PACKAGES CROSS_PACKAGES && declare -f \
         make_builder make_tree)" make_builder "$suite"
@@ -121,7 +119,11 @@ find_uv
 rm -rf "$FOLDER"
 mkdir -p "$FOLDER"
 for suite in "${suites[@]}"; do
-    for architecture in "${architectures[@]}"; do add_theirs "$suite" "$architecture"; done
+    version=$(python_of "$suite")
+    wanted=$(wanted_for "$version")
+    for architecture in "${architectures[@]}"; do
+        add_theirs "$suite" "$architecture" "$wanted"
+    done
 done
 quietly make_own_wheel "$FOLDER"
 write_requirements "$FOLDER"

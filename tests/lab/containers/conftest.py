@@ -92,9 +92,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
-def install(box: Container, *words: str, key: str = KEY) -> str:
-    """What the installer says, with a key if one is given."""
+def install(box: Container, *words: str, key: str = KEY, sudo: str = "") -> str:
+    """What the installer says, with a key if one is given, as if somebody had called it by sudo."""
     more = ("--key-file", "/dev/stdin") if key else ()
     script = f"{DEPLOY}/install.sh"
     stdin = key.encode() + b"\n" if key else b""
-    return box.run(script, "--wheelhouse", WHEELHOUSE, *more, *words, stdin=stdin)
+    return box.run(
+        "env", f"SUDO_USER={sudo}", script, "--wheelhouse", WHEELHOUSE, *more, *words, stdin=stdin
+    )

@@ -8,6 +8,7 @@ tree of control groups of its own, without controllers: limits of memory and tas
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -58,6 +59,21 @@ def tree(suite: str) -> Path:
     return Path(made.stdout.strip())
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process; none, if it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_first(pid: int) -> bool:
+    """Whether it is the first process of a namespace of its own."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return re.search(r"^NSpid:\t\d+\t1$", status, re.MULTILINE) is not None
+    return False
+
+
 class Container:
     """A running container. Entering boots it; leaving ends it. Its layer stays.
 
@@ -76,7 +92,11 @@ class Container:
         self._leader = 0
 
     def __enter__(self) -> Self:
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            self.cut()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,11 +162,9 @@ class Container:
         self, *words: str | Path, user: str = "root", stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in it to its end, however it ends."""
-        there = ["nsenter", "-t", str(self._leader), *NAMESPACES, "--"]
-        clean = ["env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", f"HOME=/{user}"]
         as_user = [] if user == "root" else ["runuser", "-u", user, "--"]
         return subprocess.run(
-            [*there, *clean, *as_user, *words],
+            [*self._inside(), *as_user, *words],
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -154,21 +172,46 @@ class Container:
             check=False,
         )
 
+    def talk(self, *words: str, question: str, answer: str) -> str:
+        """What a program in it printed on a terminal, where it was answered one question.
+
+        Raises:
+            LabError: it failed, with what it printed.
+        """
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [*self._inside(), *words], stdin=theirs, stdout=theirs, stderr=theirs
+        ) as popen:
+            os.close(theirs)
+            said = b""
+            with contextlib.suppress(OSError):  # the end of what comes from a terminal
+                while heard := os.read(ours, 4096):
+                    said += heard
+                    if answer and question.encode() in said:
+                        os.write(ours, answer.encode())
+                        answer = ""
+        os.close(ours)
+        if popen.returncode != 0:
+            raise LabError(f"{words} ended with {popen.returncode}: {said.decode()}")
+        return said.decode()
+
+    def _inside(self) -> list[str]:
+        """The words that run a program in it, with nothing of ours around it."""
+        there = ["nsenter", "-t", str(self._leader), *NAMESPACES, "--"]
+        return [*there, "env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "HOME=/root"]
+
     def _is_up(self) -> bool:
         state = self.run("systemctl", "is-system-running", check=False)
         return state in {"running", "degraded"}
 
     def _find_leader(self) -> bool:
-        """nspawn's child, which is the container's first process."""
+        """Ours became a shell; its child is nspawn, and a child of that the first of all inside."""
         assert self._popen is not None
-        pid = self._popen.pid
-        for _ in range(2):  # ours became the shell; its child is nspawn
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if not children:
-                return False
-            pid = int(children[0])
-        self._leader = pid
-        return True
+        for nspawn in children(self._popen.pid):
+            for pid in children(nspawn):
+                if is_first(pid):
+                    self._leader = pid
+        return self._leader != 0
 
     def _wait_a_little(self, limit_s: float) -> None:
         assert self._popen is not None
