@@ -16,6 +16,7 @@ Decided here:
 import logging
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Protocol
 
 import trio
@@ -108,7 +109,7 @@ class Fingers:
                     nursery.start_soon(self._keep, key, key.button)
             while True:
                 self._moved = trio.Event()
-                due_s = min((key.finger.next_deadline_s for key in self._keys), default=trio.inf)
+                due_s = min((key.finger.next_deadline_s for key in self._keys), default=inf)
                 with trio.move_on_at(due_s):
                     await self._moved.wait()
                 for key in self._keys:
