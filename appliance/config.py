@@ -13,7 +13,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, field
@@ -225,17 +225,71 @@ class Lamp(Struct, frozen=True):
     pin: Pin = 25
 
 
-class Buttons(Struct, frozen=True):
-    """The pin of each button."""
+class PushButton(Struct, frozen=True, kw_only=True):
+    """A contact between `pin` and ground (active low) or 3.3 V (active high); pin 0: there is none.
 
-    talk: Pin = 17
+    May be written as its pin alone. `pull` "auto" pulls away from what closing it connects to;
+    "none" says that a resistor outside does.
+    """
+
+    SHORT: ClassVar = "pin"
+
+    pin: Pin
+    active: Literal["low", "high"] = "low"
+    pull: Literal["auto", "up", "down", "none"] = "auto"
+
+    @property
+    def pulled(self) -> Literal["up", "down", "none"]:
+        """What `pull` comes to."""
+        if self.pull == "auto":
+            return "up" if self.active == "low" else "down"
+        return self.pull
+
+
+class TalkButton(PushButton, frozen=True, kw_only=True):
+    """The button that there is without being named."""
+
+    pin: Pin = 17
+
+
+class MuteButton(PushButton, frozen=True, kw_only=True):
+    """A button that toggles, or a switch that is muted while it is closed."""
+
+    kind: Literal["push", "switch"] = "push"
+
+
+def _no_button() -> PushButton:
+    return PushButton(pin=0)
+
+
+class Buttons(Struct, frozen=True):
+    """What fingers can do."""
+
+    talk: TalkButton = field(default_factory=TalkButton)
+    mute: MuteButton = field(default_factory=lambda: MuteButton(pin=0))
+    volume_up: PushButton = field(default_factory=_no_button)
+    volume_down: PushButton = field(default_factory=_no_button)
+    forget: PushButton = field(default_factory=_no_button)
+
+    def present(self) -> dict[str, PushButton]:
+        """Those that there are, by their names."""
+        every = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: button for name, button in every.items() if button.pin}
+
+
+class Gestures(Struct, frozen=True):
+    """What the talk button means besides talking."""
+
+    double_press: Literal["none", "mute", "forget", "volume_up", "volume_down"] = "none"
 
 
 class Panel(Struct, frozen=True):
-    """Face and fingers."""
+    """Face and fingers, and the way to their pins: by itself, or that and no other."""
 
+    pins: Literal["auto", "gpiod", "lgpio", "rpigpio", "pigpio", "native"] = "auto"
     lamp: Lamp = field(default_factory=Lamp)
     buttons: Buttons = field(default_factory=Buttons)
+    gestures: Gestures = field(default_factory=Gestures)
 
 
 class Log(Struct, frozen=True):
@@ -399,9 +453,8 @@ def _credential(path: Path) -> tuple[str, str]:
 
 def _compare(reader: Reader, settings: Settings) -> None:
     """Tell what contradicts itself."""
-    lamp, talk = settings.panel.lamp, settings.panel.buttons.talk
-    if lamp.kind == "led" and lamp.pin == talk and reader.is_sound("panel"):
-        reader.tell("[panel.buttons]", "talk", talk, "[panel.lamp] has this pin; wanted another")
+    if reader.is_sound("panel"):
+        _compare_panel(reader, settings)
     for name in ("usd_per_day_max", "usd_per_month_max"):
         cap = getattr(settings.spend, name)
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
@@ -412,6 +465,31 @@ def _compare(reader: Reader, settings: Settings) -> None:
         _compare_dialect(reader, settings)
     if reader.is_sound("agent.prompt", "agent.think", "tools"):
         _compare_think(reader, settings)
+
+
+def _compare_panel(reader: Reader, settings: Settings) -> None:
+    """What two parts of the panel cannot both have, and contacts that nobody could read."""
+    lamp, buttons = settings.panel.lamp, settings.panel.buttons
+    takers = {lamp.pin: "[panel.lamp]"} if lamp.kind == "led" else {}
+    for name, button in buttons.present().items():
+        if (taker := takers.setdefault(button.pin, name)) != name:
+            words = f"{taker} has this pin; wanted another"
+            reader.tell("[panel.buttons]", name, button.pin, words)
+        if (button.active, button.pull) in {("low", "down"), ("high", "up")}:
+            words = f"active = {shown(button.active)} would never be seen; wanted another"
+            reader.tell(f"[panel.buttons.{name}]", "pull", button.pull, words)
+    double = settings.panel.gestures.double_press
+    if double == "none":
+        return
+    fault = ""
+    if not buttons.talk.pin:
+        fault = "[panel.buttons] talk = 0 is no button; wanted one of the two"
+    elif not settings.talk.tap_ms and reader.is_sound("talk.tap_ms"):
+        fault = "[talk] tap_ms = 0 calls no press short; wanted one of the two"
+    elif settings.talk.mode == "open" and double == "mute" and reader.is_sound("talk.mode"):
+        fault = '[talk] mode = "open" mutes by a single press; wanted another'
+    if fault:
+        reader.tell("[panel.gestures]", "double_press", double, fault)
 
 
 def _compare_agent(reader: Reader, settings: Settings) -> None:

@@ -32,12 +32,13 @@ from appliance.config import Settings as Config
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
+from appliance.fingers import Fingers
 from appliance.functions import Functions
 from appliance.host import control
 from appliance.host.turns import Moment
 from appliance.line import Line
-from appliance.orders import commands
-from appliance.parts import Button, Lamp, Parts
+from appliance.orders import VOLUME_MAX, commands
+from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
@@ -47,6 +48,7 @@ from appliance.sound.utterance import Utterances
 
 log = logging.getLogger("appliance")
 
+VOLUME_STEP = 10  # of 100
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -99,6 +101,7 @@ class Daemon:
             Moment.FIRST_BYTE_SENT, number
         )
         self._face = Face(parts, self)
+        self._fingers = Fingers(parts, self, self._face)
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
@@ -120,7 +123,6 @@ class Daemon:
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
         self._was_muted = False
-        self._button: Button | None = None
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -155,8 +157,7 @@ class Daemon:
             self._parts.manager.stopping()
             self._speaker.hush()
             self.functions.cancel_all()
-            if self._button is not None:
-                self._button.close()
+            self._fingers.close()
             await self._line.let_go()
             house.cancel_scope.cancel()
 
@@ -177,12 +178,8 @@ class Daemon:
         else:
             if lamp is not None:
                 house.start_soon(self._keep_lamp, lamp)
-        try:
-            self._button = self._parts.open_button(
-                lambda: self.tell(Event.PRESSED), lambda: self.tell(Event.RELEASED)
-            )
-        except DeviceError as error:
-            self._face.miss_panel(error)
+        self._fingers.open()
+        house.start_soon(self._fingers.run)
 
     async def _prepare(self) -> None:
         """Do now what would keep the first press waiting; what fails is told when it is dialled."""
@@ -221,6 +218,7 @@ class Daemon:
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
             self._mind_mute()
+            self._fingers.hold_mute()
         self._line.wake()  # what may be sent now is another thing than before
         after = self.conversation.phase
         if after is not before:
@@ -357,6 +355,14 @@ class Daemon:
         self.volume = level
         self._speaker.set_volume(level)
         self._face.publish("volume", level=level)
+
+    def step_volume(self, steps: int) -> None:
+        """Louder by so many steps, or softer; as far as there is."""
+        self.set_volume(min(max(self.volume + VOLUME_STEP * steps, 0), VOLUME_MAX))
+
+    def toggle_mute(self) -> None:
+        """Mute it, or unmute it."""
+        self.tell(Event.UNMUTED if self.conversation.muted else Event.MUTED)
 
     @property
     def session(self) -> Session | None:

@@ -239,6 +239,8 @@ class _Script(_Scene):
         self._second = spoken("second.wav", rate_hz)
         if parts.config.talk.mode != "hold":
             raise ConfigError(['the demo holds its button; wanted [talk] mode = "hold" for it'])
+        if not parts.config.panel.buttons.talk.pin:
+            raise ConfigError(["the demo presses its button; wanted [panel.buttons] talk for it"])
 
     async def _act(self) -> None:
         await trio.sleep(SETTLE_S)
@@ -256,8 +258,7 @@ class _Script(_Scene):
         await self._until(Phase.RESTING)
 
     async def _ask(self, words: bytes, *, pressed: Callable[[], None] = lambda: None) -> None:
-        button = self._standins.button
-        assert button is not None
+        button = self._standins.buttons["talk"]
         button.press()
         pressed()
         await trio.sleep_until(self._standins.room.say(words))

@@ -39,6 +39,7 @@ FLOOR_OF = {
     "sound.utterance": "ground",
     "sound.answer": "ground",
     "panel.looks": "ground",
+    "panel.gestures": "ground",
     "host.spend": "ground",
     "host.turns": "ground",
     "sound.companding": "ground",
@@ -52,6 +53,7 @@ FLOOR_OF = {
     "sound.speaker": "hands",
     "panel.button": "hands",
     "panel.lamp": "hands",
+    "panel.lines": "hands",
     "panel.pins": "hands",
     "host.service": "hands",
     "host.command": "hands",
@@ -79,6 +81,7 @@ FLOOR_OF = {
     # household: every part and every wire
     "parts": "household",
     "face": "household",
+    "fingers": "household",
     "brief": "household",
     "chronicle": "household",
     "functions": "household",
@@ -96,7 +99,8 @@ FLOOR_OF = {
 # A foreign library has one room, or one on either side of a wire; its errors end at that door.
 OWNERS = {
     "alsaaudio": {"sound.card"},
-    "gpiozero": {"panel.pins"},
+    "gpiod": {"panel.lines"},
+    "gpiozero": {"panel.lines", "panel.pins"},  # beneath it and above
     "h11": {"agent.session", "agent.upgrade", "standin.agent"},
     "systemd": {"host.service"},
     "trio_websocket": {"agent.session", "standin.agent", "standin.conduct"},
