@@ -294,7 +294,6 @@ clean_up() {
     local left
     mapfile -t left < <(jobs -p)
     if ((${#left[@]})); then kill "${left[@]}" 2>/dev/null || true; fi
-    ${KEEP_PARTS:+exit}
     rm -rf "$BUILDING"
 }
 

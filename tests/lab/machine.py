@@ -19,6 +19,7 @@ first time and keep it.
 
 import base64
 import contextlib
+import io
 import json
 import re
 import shlex
@@ -27,6 +28,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,6 +39,7 @@ from typing import Any, Self
 from tests.lab import hardware
 
 LAB = Path(__file__).parent
+TOP = LAB.parents[1]
 PYTHON = "/opt/python/bin/python"  # the guest's, with what requirements.lock names
 HOME = "/srv/voice-appliance"  # where `push` unpacks
 MOUTH = "aplay -q -D hw:CARD=Loopback,DEV=0,SUBDEV=1 -t raw -f S16_LE -r 16000 -c 1"
@@ -102,6 +105,18 @@ def restored() -> Iterator["Machine"]:
     with Machine(find()) as machine:
         machine.wake_senses()
         yield machine
+
+
+def tar_of_the_appliance() -> bytes:
+    """The appliance as it is here, in a tar file, for `push`."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.add(TOP / "appliance", "appliance", filter=_unless_compiled)
+    return file.getvalue()
+
+
+def _unless_compiled(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if member.name.endswith("__pycache__") else member
 
 
 def keep(parts: Path) -> None:
