@@ -72,7 +72,9 @@ class Box:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
+        except BaseException as error:
+            if self.pid:
+                error.add_note(self.log)
             self.close()
             raise
         return self
@@ -81,10 +83,11 @@ class Box:
         self.close()
 
     def close(self) -> None:
-        """End both; the next one finds nothing of them, and the button released."""
+        """End both; the next one finds nothing of them, the button released, the card there."""
         if self.pid and self.machine.lives(self.pid):
             self.machine.end(self.pid, signal.SIGKILL)
         self.machine.release(BUTTON)
+        self.machine.plug_card()
         if self._agent is not None:
             self._agent.close()
 
@@ -98,7 +101,6 @@ class Box:
             f"rm -rf {FOLDER} && mkdir -p {FOLDER}/state && cat >{FOLDER}/config.toml",
             stdin=settings.encode(),
         )
-        self.machine.release(BUTTON)
         self.pid = self.machine.launch(
             f"env STATE_DIRECTORY={FOLDER}/state {PYTHON} -m appliance run"
             f" --config {FOLDER}/config.toml --socket {FOLDER}/control.sock",
@@ -158,6 +160,21 @@ class Box:
             for event in remote.watch(self._socket):
                 self.events.append(event)
 
+    # ── what it costs ────────────────────────────────────────────────────────────────────────
+
+    def use(self, length_s: float) -> tuple[float, float]:
+        """Wakeups a second, and per cent of a core, over so many seconds of what it does now."""
+        return use(self.machine, self.pid, length_s)
+
+    def press_while_asleep(self) -> float:
+        """Press and let go; how many seconds after the press the lamp was lit."""
+        self.until_phase(Phase.ASLEEP)
+        took_s = self.machine.press_and_see(BUTTON, LAMP)
+        self.until_phase(Phase.LISTENING)
+        self.machine.release(BUTTON)
+        self.until_phase(Phase.ASLEEP)
+        return took_s
+
     # ── what it shows ────────────────────────────────────────────────────────────────────────
 
     def shown_in(self, phase: Phase) -> str:
@@ -165,13 +182,11 @@ class Box:
         begin_s, end_s = self._span_of(phase)
         return look_of(self.machine.seen(), begin_s, end_s)
 
-    def until_shown(self, look: Look, since_s: float) -> None:
-        """Wait until the lamp shows it, from that moment on."""
-
-        def is_shown() -> bool:
-            return look_of(self.machine.seen(), since_s, math.inf) == look.name
-
-        until(is_shown, f"the lamp does not show a {look.name}")
+    def until_shown(self, phase: Phase) -> None:
+        """Wait until the lamp has shown what belongs to the phase that it is in."""
+        self.until_phase(phase)
+        name = looks.LOOKS[phase].name
+        until(lambda: self.shown_in(phase) == name, f"the lamp does not show a {name}")
 
     def _span_of(self, phase: Phase) -> tuple[float, float]:
         """Begin and end of the last stretch of this phase, in the machine's time."""
@@ -182,11 +197,19 @@ class Box:
         ends_s = [*(began_s for _, began_s in stretches[1:]), math.inf]
         spans = [
             (at_s, end_s)
-            for (it, at_s), end_s in zip(stretches, ends_s, strict=True)
+            for (it, at_s), end_s in zip(stretches, ends_s, strict=False)
             if it == phase.value
         ]
         assert spans, f"it was never {phase.value}"
         return spans[-1]
+
+
+def use(machine: Machine, pid: int, length_s: float) -> tuple[float, float]:
+    """Wakeups a second, and per cent of a core, of a process of the machine."""
+    before = machine.usage(pid)
+    time.sleep(length_s)
+    after = machine.usage(pid)
+    return after.wakes_since(before), after.cpu_since(before)
 
 
 def cards(status: Event) -> set[str]:

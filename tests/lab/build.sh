@@ -259,13 +259,16 @@ make_disk() {
     rm disk.raw
 }
 
-# Runs steps beside each other, each as a job, so that it ends at its first fault; that is heard.
+# Runs steps beside each other. Each is a job, so that it ends at its first fault, which is heard,
+# and a group of processes, so that it can be ended whole.
 steps() {
     local step job jobs=()
+    set -m
     for step in "$@"; do
         "$step" </dev/null >"$step.log" 2>&1 &
         jobs+=("$step $!")
     done
+    set +m
     for job in "${jobs[@]}"; do
         if ! wait "${job#* }"; then
             cat "${job% *}.log" >&2
@@ -291,9 +294,9 @@ build() {
 }
 
 clean_up() {
-    local left
-    mapfile -t left < <(jobs -p)
-    if ((${#left[@]})); then kill "${left[@]}" 2>/dev/null || true; fi
+    local job
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done
+    wait
     rm -rf "$BUILDING"
 }
 
@@ -315,7 +318,9 @@ if [[ ! -e $MACHINE ]]; then
     find "$CACHE" -mindepth 1 -maxdepth 1 -type d -mtime "+$KEPT_DAYS" -exec rm -rf {} +
     BUILDING=$(mktemp -d "$CACHE/building.XXXXXX")
     trap clean_up EXIT
-    (cd "$BUILDING" && build)
+    trap 'exit 1' INT TERM
+    cd "$BUILDING"
+    build
     mv -T "$BUILDING" "$MACHINE"
 fi
 touch "$MACHINE"

@@ -1,5 +1,6 @@
 """The machine for whoever asks, the mark `lab` on all that lies here, and what was measured."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def box(lab: machine.Machine, request: pytest.FixtureRequest, tmp_path: Path) ->
     """The daemon in the machine, by each way to the pins, asleep and with all parts open."""
     with Box(lab, tmp_path, pins=request.param) as box:
         yield box
+        sys.stdout.write(box.log)  # for whoever reads of a failure
 
 
 @pytest.fixture

@@ -129,6 +129,8 @@ def keep(parts: Path) -> None:
 class Machine:
     """A running machine. Entering starts it and waits for ssh; leaving ends it.
 
+    `folder` is on this side, and goes with it.
+
     Args:
         parts: the folder of the machine, as `find` gives it.
         afresh: boot it, on the very disk: for `keep`.
@@ -137,7 +139,7 @@ class Machine:
     def __init__(self, parts: Path, *, afresh: bool = False) -> None:
         self._parts = parts
         self._afresh = afresh
-        self._folder = Path(tempfile.mkdtemp(prefix="voice-appliance-machine-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="voice-appliance-machine-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._senses: subprocess.Popen[bytes] | None = None
 
@@ -152,13 +154,19 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """QEMU's own process id, on this side."""
+        return self._processes[0].pid
+
     def stop(self) -> None:
         """End it, with all that runs in it. A second time does nothing."""
         while self._processes:
             process = self._processes.pop()
-            process.kill()
-            process.wait(STOP_LIMIT_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
+            with process:  # closes its pipes too
+                process.kill()
+                process.wait(STOP_LIMIT_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────
 
@@ -211,7 +219,7 @@ class Machine:
 
     def reach_socket(self, path: str) -> Path:
         """A unix socket here that leads to one of the guest, which may come to be later."""
-        ours = self._folder / f"reached.{len(list(self._folder.iterdir()))}"
+        ours = self.folder / f"reached.{len(list(self.folder.iterdir()))}"
         self._forward("-L", f"{ours}:{path}")
         return ours
 
@@ -230,8 +238,8 @@ class Machine:
         self.run(f"echo snd_aloop.0 >{CARD}/unbind")
 
     def plug_card(self) -> None:
-        """Put it back."""
-        self.run(f"echo snd_aloop.0 >{CARD}/bind")
+        """Put it back, if it is out."""
+        self.run(f"test -e {CARD}/snd_aloop.0 || echo snd_aloop.0 >{CARD}/bind")
 
     def say(self, sound: bytes) -> None:
         """Say it into the microphone; returns when it has been said."""
@@ -303,7 +311,7 @@ class Machine:
         self._processes.pop().kill()  # ssh: the far end is to see it go
         time.sleep(1.0)
         state = shlex.quote(f"{self._parts}/state.zst")
-        with Monitor(self._folder / "monitor") as monitor:
+        with Monitor(self.folder / "monitor") as monitor:
             monitor.do("stop")
             monitor.do("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             monitor.do("migrate", uri=f"exec:zstd -q -3 >{state}")
@@ -318,13 +326,13 @@ class Machine:
         disk = self._parts / "disk.qcow2"
         more = []
         if not self._afresh:
-            base, disk = disk, self._folder / "disk.qcow2"
+            base, disk = disk, self.folder / "disk.qcow2"
             how = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2")
             subprocess.run([*how, "-b", str(base), str(disk)], check=True)
             state = shlex.quote(f"{self._parts}/state.zst")
             more = ["-incoming", f"exec:zstd -dcq {state}"]
-        monitor = self._folder / "monitor"
-        with (self._folder / "console").open("wb") as console:
+        monitor = self.folder / "monitor"
+        with (self.folder / "console").open("wb") as console:
             self._processes.append(
                 subprocess.Popen(
                     # Should we be killed, it goes too.
@@ -355,11 +363,11 @@ class Machine:
     def _connect(self, port: int, limit_s: float) -> None:
         words = [*self._ssh_words(), "-M", "-N", "-p", str(port), "-i", f"{self._parts}/key"]
         while True:
-            with (self._folder / "ssh.log").open("wb") as log:
+            with (self.folder / "ssh.log").open("wb") as log:
                 ssh = subprocess.Popen([*words, "root@127.0.0.1"], stderr=log)
             self._processes.append(ssh)
             while ssh.poll() is None:
-                if (self._folder / "ssh").exists():
+                if (self.folder / "ssh").exists():
                     return
                 self._wait_a_little(limit_s)
             self._processes.remove(ssh)
@@ -368,16 +376,16 @@ class Machine:
     def _wait_a_little(self, limit_s: float) -> None:
         if self._processes[0].poll() is not None or time.monotonic() > limit_s:
             said = [
-                (self._folder / name).read_text(errors="replace")
+                (self.folder / name).read_text(errors="replace")
                 for name in ("console", "ssh.log")
-                if (self._folder / name).exists()
+                if (self.folder / name).exists()
             ]
             raise LabError("\n".join(["the machine does not come up", *said]))
         time.sleep(POLL_S)
 
     def _ssh_words(self) -> list[str]:
         return [
-            *("ssh", "-q", "-F", "none", "-S", f"{self._folder}/ssh", "-o", "BatchMode=yes"),
+            *("ssh", "-q", "-F", "none", "-S", f"{self.folder}/ssh", "-o", "BatchMode=yes"),
             *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
             *("-o", "ConnectTimeout=5"),
         ]

@@ -63,7 +63,7 @@ class Senses:
             case "release":
                 return pull(order["line"], "pull-up")
             case "look":
-                return self._look(order["line"])
+                self._look(order["line"])
             case "seen":
                 return list(self._seen)
             case "listen":
@@ -71,10 +71,10 @@ class Senses:
             case "heard":
                 return self._heard()
             case "deafen":
-                return self._deafen()
+                self._deafen()
             case "usage":
                 return usage(order["pid"])
-        raise ValueError(order)
+        return None
 
     def _press(self, line: int, until: int | None = None) -> object:
         if until is None:
