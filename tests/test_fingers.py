@@ -38,19 +38,23 @@ def happened(box: Box, what: str) -> int:
     return sum(event["event"] == what for event in box.events)
 
 
+def is_muted(box: Box) -> bool:
+    return box.daemon.conversation.muted
+
+
 # Mute
 
 
 async def test_a_mute_button_toggles_at_once(autojump_clock: MockClock) -> None:
     async with a_box(ALL) as box:
         box.buttons["mute"].press()
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         assert box.look is HOLLOW
         box.buttons["mute"].release()
         await trio.sleep(1)
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         await tap(box, "mute")
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
         assert box.look is DARK
 
 
@@ -62,38 +66,38 @@ async def test_a_mute_button_erases_what_is_being_said(autojump_clock: MockClock
         await tap(box, "mute")
         box.button.release()
         await trio.sleep(10)
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         assert box.spoken().strip(b"\0") == b""
 
 
 async def test_a_mute_switch_mutes_while_it_is_closed(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH) as box:
         box.buttons["mute"].press()
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         await trio.sleep(3600)
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         box.buttons["mute"].release()
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
 
 
 async def test_a_mute_switch_that_is_closed_at_the_start_counts(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH, held=["mute"]) as box:
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         assert box.daemon.status()["panel"] == {"state": "open", "trouble": None, "pins": None}
         box.buttons["mute"].release()
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
 
 
 async def test_a_closed_mute_switch_beats_whatever_unmutes(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH + "[talk]\nmode = 'open'", held=["mute"]) as box:
         box.daemon.commands()["unmute"]()
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         await tap(box)
         await trio.sleep(1)
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
         assert box.look is not STEADY
         box.buttons["mute"].release()
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
 
 
 # Volume
@@ -181,7 +185,7 @@ async def test_a_double_press_in_hold_opens_no_socket_and_sends_nothing(
         await tap(box)
         await trio.sleep(30)
         assert box.agent.connections == []
-        assert box.daemon.conversation.muted
+        assert is_muted(box)
 
 
 async def test_a_tap_and_the_words_after_it_are_no_double_press(autojump_clock: MockClock) -> None:
@@ -190,7 +194,7 @@ async def test_a_tap_and_the_words_after_it_are_no_double_press(autojump_clock: 
         await trio.sleep(0.1)
         await box.say(tone(2))
         await box.until(Phase.SPEAKING)
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
 
 
 async def test_two_taps_are_nothing_unless_they_are_set(autojump_clock: MockClock) -> None:
@@ -199,7 +203,7 @@ async def test_two_taps_are_nothing_unless_they_are_set(autojump_clock: MockCloc
         await tap(box)
         await tap(box)
         await trio.sleep(5)
-        assert not box.daemon.conversation.muted
+        assert not is_muted(box)
         assert (box.daemon.volume, happened(box, "forget")) == (before, 0)
 
 
