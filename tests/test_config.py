@@ -102,10 +102,33 @@ message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
 volume = 40
+[panel]
+pins = "lgpio"
 [panel.lamp]
 kind = "none"
-[panel.buttons]
-talk = 25
+[panel.buttons.talk]
+pin = 25
+active = "high"
+pull = "none"
+[panel.buttons.mute]
+pin = 22
+active = "low"
+pull = "up"
+kind = "switch"
+[panel.buttons.volume_up]
+pin = 5
+active = "high"
+pull = "down"
+[panel.buttons.volume_down]
+pin = 6
+active = "low"
+pull = "none"
+[panel.buttons.forget]
+pin = 13
+active = "low"
+pull = "auto"
+[panel.gestures]
+double_press = "none"
 [log]
 level = "debug"
 [spend]
@@ -168,7 +191,7 @@ def test_the_empty_file_is_a_working_box() -> None:
     assert (audio.encoding, audio.period_ms, audio.message_ms) == ("linear16", 20, 40)
     assert (audio.prebuffer_ms, audio.lead_in_ms) == (60, 0)
     assert (settings.panel.lamp.kind, settings.panel.lamp.pin) == ("led", 25)
-    assert settings.panel.buttons.talk == 17
+    assert settings.panel.buttons.talk.pin == 17
     assert settings.log.level == "info"
     spend, keep = settings.spend, settings.keep
     assert (spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max) == (4.50, 0, 0)
@@ -195,6 +218,7 @@ def test_every_key_can_be_set() -> None:
     assert settings.talk.hang_up_after_s == 1.0
     assert isinstance(settings.talk.hang_up_after_s, float)
     assert settings.panel.lamp.kind == "none"
+    assert settings.panel.pins == "lgpio"
     named = {f"{section}.{name}" for section, names in keys(Settings).items() for name in names}
     said, section = set(), ""
     for line in EVERY_KEY.splitlines():
@@ -400,7 +424,9 @@ def test_a_pin_has_one_owner() -> None:
     assert fault == (
         "box.toml: [panel.buttons] talk = 17: [panel.lamp] has this pin; wanted another"
     )
-    assert parse("[panel]\nlamp.kind = 'none'\nlamp.pin = 17", "box.toml").panel.buttons.talk == 17
+    assert (
+        parse("[panel]\nlamp.kind = 'none'\nlamp.pin = 17", "box.toml").panel.buttons.talk.pin == 17
+    )
 
 
 def test_keys_that_are_wrong_themselves_are_not_compared() -> None:

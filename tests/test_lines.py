@@ -1,4 +1,4 @@
-"""The pin factory on the kernel's lines, beneath gpiozero's real devices, on a chip that is none."""
+"""The pin factory on the kernel's lines, beneath gpiozero's devices, on a chip that is none."""
 
 import errno
 import gc
@@ -282,9 +282,7 @@ def test_a_line_that_is_taken_is_told_with_its_taker(
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENODEV])
-def test_a_chip_that_refuses_is_named(
-    number: int, chips: FakeChips, factory: GpiodFactory
-) -> None:
+def test_a_chip_that_refuses_is_named(number: int, chips: FakeChips, factory: GpiodFactory) -> None:
     chips.refused = {"/dev/gpiochip0": number}
     with pytest.raises(OSError, match="/dev/gpiochip0") as caught:
         OutputDevice(25, pin_factory=factory)

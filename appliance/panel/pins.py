@@ -245,4 +245,7 @@ def _library_errors() -> tuple[type[Exception], ...]:
 def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error).strip("'") or type(error).__name__
+    words = str(error)
+    if words[:1] == words[-1:] == "'":  # lgpio quotes its words as if they were a name
+        words = words[1:-1]
+    return words or type(error).__name__

@@ -51,13 +51,13 @@ class StandinButton:
 
     def __init__(self, tell: Callable[[Touch], None], *, is_down: bool = False) -> None:
         self._tell = tell
-        self._down = is_down
+        self._down = self._is_stuck = is_down
         self._closed = False
         self._ended = trio.Event()
 
     async def run(self) -> None:
         """Tell if it is stuck; then wait until cancelled or closed: the rest tells by itself."""
-        if self._down:
+        if self._is_stuck:
             self._tell(Touch.STUCK)
         await self._ended.wait()
 
@@ -71,7 +71,7 @@ class StandinButton:
     def release(self) -> None:
         """Lift the finger."""
         if self._down:
-            self._down = False
+            self._down = self._is_stuck = False
             if not self._closed:
                 self._tell(Touch.RELEASED)
 

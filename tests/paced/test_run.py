@@ -244,7 +244,7 @@ def test_a_conversation_is_heard_interrupted_and_taken_up_again(house: House) ->
     status = house.status
     assert status["uplink"]["lost_s"] == 0
     assert status["answers"]["gaps"] == 0
-    assert status["panel"] == {"state": "open", "trouble": None}
+    assert status["panel"] == {"state": "open", "trouble": None, "pins": "mock"}
     until(lambda: phases(watch.told)[-1] == "resting")
     events = watch.told
     assert phases(events) == [
@@ -277,7 +277,8 @@ def test_without_pins_everything_works_but_the_panel_which_is_named(house: House
     box = house.start_box(url)
     status = house.status
     assert status["panel"]["state"] == "missing"
-    assert "GPIO 17" in status["panel"]["trouble"]
+    assert status["panel"]["trouble"].startswith("no way to the pins: ")
+    assert status["panel"]["pins"] is None
     assert "button and lamp are missing" in status["sentence"]
     with recorded(house) as answer:
         house.question(noise(0.7))
