@@ -56,6 +56,7 @@ name_the_machine() {
 # Sets SOURCES: this machine's own, naming SUITE in place of its own suite.
 find_sources() {
     local codename file
+    grep -qs '^ID=debian$' /etc/os-release || give_up "the lab's machine is built on Debian"
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
         if grep -qs "^\(Suites:\|deb \).*\b$codename\b" "$file"; then
@@ -184,7 +185,7 @@ make_python() {
     cp -L /etc/resolv.conf /etc/hosts builder/etc/
     (cd "$TOP" && run_uv pip compile --quiet --python-version 3.13 --no-header \
         --python-platform aarch64-manylinux_2_40 --generate-hashes --no-emit-index-url \
-        --constraints "$LOCK" --all-extras pyproject.toml) >builder/wanted.txt
+        --constraints "$LOCK" --extra pi pyproject.toml) >builder/wanted.txt
     sed -n '/^setuptools==/,/[^\\]$/p' "$TOP/$LOCK" >builder/tools.txt
     "${in_builder[@]}" python3 -m venv /venv
     "${in_builder[@]}" "${pip[@]}" install --require-hashes -r /tools.txt

@@ -20,6 +20,7 @@ first time and keep it.
 import base64
 import contextlib
 import io
+import itertools
 import json
 import re
 import shlex
@@ -142,6 +143,7 @@ class Machine:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-appliance-machine-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._senses: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
         try:
@@ -219,7 +221,7 @@ class Machine:
 
     def reach_socket(self, path: str) -> Path:
         """A unix socket here that leads to one of the guest, which may come to be later."""
-        ours = self.folder / f"reached.{len(list(self.folder.iterdir()))}"
+        ours = self.folder / f"reached.{next(self._numbers)}"
         self._forward("-L", f"{ours}:{path}")
         return ours
 
