@@ -158,7 +158,8 @@ make_gpio_sim() {
     cp "$HERE/gpio_sim_lab.c" "$work/"
     echo 'obj-m := gpio_sim_lab.o' >"$work/Makefile"
     chroot builder make -C "/usr/src/linux-headers-$KERNEL" M=/gpio-sim ARCH=arm64 \
-        CONFIG_DEBUG_INFO_BTF_MODULES= CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 modules
+        CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 \
+        CONFIG_DEBUG_INFO_BTF_MODULES= modules
     install -D "$work/gpio_sim_lab.ko" -t "debian-arm64/usr/lib/modules/$KERNEL/updates"
 }
 
@@ -166,7 +167,8 @@ make_gpio_sim() {
 # shellcheck disable=SC2317
 make_python() {
     local environment=(
-        PATH=/usr/bin:/usr/sbin PYPI=1  # lgpio: link its C library in
+        PATH=/usr/bin:/usr/sbin
+        PYPI=1  # lgpio: links its C library in, which Debian has not
         PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
         SSL_CERT_FILE=/certificates.pem PIP_CERT=/certificates.pem
         ${INDEX:+PIP_INDEX_URL="$INDEX"}
@@ -205,7 +207,7 @@ make_python() {
 
 # shellcheck disable=SC2317
 make_initrd() {
-    local number=10 module
+    local name number=10 module
     mkdir -p initrd.d/{bin,dev,proc,sys,root,modules}
     cp builder/usr/bin/busybox initrd.d/bin/
     install "$HERE/init.sh" initrd.d/init
