@@ -140,7 +140,7 @@ def _parts(
     key = None if agent.key_command else config.key(agent.url, environ)
     credential = Credential(key, agent.key_command, environ=environ)
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
-    state = _state_folder(environ) if keeps_state else Path()
+    state = state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
@@ -168,7 +168,7 @@ def _parts(
     )
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
+def state_folder(environ: Mapping[str, str]) -> Path:
     """systemd's, else the usual one of the system or of this user; made if it is missing.
 
     Where it cannot be made the box works on, and forgets at each start.

@@ -6,11 +6,14 @@ the libraries of the daemon.
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,25 +145,53 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from appliance import assembly
     from appliance.daemon import Daemon
-    from appliance.host import service
+    from appliance.host import crash
+    from appliance.host.journal import Log
 
+    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
     settings = _settings(arguments)
     parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
-    stop_log = service.journal(settings.log.level)
+    log, recorder = Log(settings.log.level), crash.Recorder()
+
+    def make() -> Daemon:
+        daemon = Daemon(parts)
+        daemon.subscribe(recorder)
+        log.facts = daemon.facts
+        return daemon
+
     try:
-        trio.run(_until_told, Daemon, parts)
-    except BaseExceptionGroup as group:
-        _raise_ours(group)
+        trio.run(_until_told, make)
+    except (ApplianceError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001  # our own mistake: tell all there is, once
+        _raise_if_ours(error)
+        report = recorder.report(error, _secrets())
+        crash.log.critical("%s", report)
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        crash.keep(assembly.state_folder(os.environ) / "crashes", report, name)
+        return FAILED
     finally:
-        stop_log()
+        log.stop()
     return 0
 
 
-async def _until_told(make: "Callable[..., Daemon]", parts: object) -> None:
+def _secrets() -> list[str]:
+    """What no report may have in it."""
+    from appliance import config
+
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    found = [os.environ.get(config.VARIABLE, "")]
+    if directory:
+        with suppress(OSError, UnicodeDecodeError):
+            found.append((Path(directory) / config.CREDENTIAL).read_text())
+    return [secret.strip() for secret in found]
+
+
+async def _until_told(make: "Callable[[], Daemon]") -> None:
     """Live until SIGTERM or SIGINT."""
     import trio
 
-    daemon = make(parts)
+    daemon = make()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
@@ -173,11 +204,13 @@ async def _until_told(make: "Callable[..., Daemon]", parts: object) -> None:
                 daemon.stop()
 
 
-def _raise_ours(group: BaseExceptionGroup[BaseException]) -> None:
-    """An error that has words for its owner is told in them; our own bugs with all there is."""
-    ours, rest = group.split(ApplianceError)
+def _raise_if_ours(error: BaseException) -> None:
+    """An error that has words for its owner is raised out of its group, to be told in them."""
+    if not isinstance(error, BaseExceptionGroup):
+        return
+    ours, rest = error.split((ApplianceError, KeyboardInterrupt))
     if rest is not None or ours is None:
-        raise group
+        return
     leaf: BaseException = ours
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]
@@ -220,7 +253,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             )
         )
     except BaseExceptionGroup as group:
-        _raise_ours(group)
+        _raise_if_ours(group)
         raise
     if arguments.json:
         _print_json({"event": "report", **vars(report)})
@@ -290,7 +323,8 @@ def _agent(arguments: argparse.Namespace) -> int:
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is None:
             return 0
-        _raise_ours(group)
+        _raise_if_ours(group)
+        raise
     return 0
 
 

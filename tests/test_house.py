@@ -57,6 +57,8 @@ FLOOR_OF = {
     "host.command": "hands",
     "host.credential": "hands",
     "host.keep": "hands",
+    "host.journal": "hands",
+    "host.crash": "hands",
     "host.state": "hands",
     "host.control": "hands",
     "host.remote": "hands",
@@ -111,7 +113,7 @@ IMPURE = {
 }
 
 # "module.function" -> why it catches everything. Our own mistakes are to end the process.
-CATCHES_ALL: dict[str, str] = {}
+CATCHES_ALL = {"cli._run": "it tells what the box was doing, and ends the process"}
 
 FUNCTION_LIMIT = 60  # lines of the longest function, a screen
 FILE_LIMIT = 550  # lines of the longest file
