@@ -84,7 +84,7 @@ def real_parts(
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
-        open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
+        open_lamp=functools.partial(_open_lamp, settings.panel),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
         keeps_state=True,
         played=played,
@@ -189,12 +189,29 @@ def _state_name(environ: Mapping[str, str]) -> Path:
     return Path(base) / "voice-appliance"
 
 
-def _open_lamp(lamp: config.Lamp) -> Lamp | None:
+def _open_lamp(panel: config.Panel) -> Lamp | None:
+    lamp, dimmer, high = panel.lamp, panel.dimmer, panel.lamp.active == "high"
     if lamp.kind == "none":
         return None
-    from appliance.panel.lamp import Lamp as RealLamp  # noqa: PLC0415  # see above
+    from appliance.panel import lamp as on_pins  # noqa: PLC0415  # see above
+    from appliance.panel.pixels import Pixels  # noqa: PLC0415  # see above
 
-    return RealLamp(lamp.pin)
+    match lamp.kind:
+        case "led":
+            return on_pins.Lamp(lamp.pin, active_high=high, dimmer=dimmer)
+        case "rgb":
+            pins = (lamp.red, lamp.green, lamp.blue)
+            return on_pins.Rgb(pins, active_high=high, dimmer=dimmer)
+        case "leds":
+            return on_pins.Leds(lamp.pins_by_look, active_high=high, dimmer=dimmer)
+        case "apa102":
+            return Pixels(
+                lamp.device,
+                lamp.pixels,
+                power_pin=lamp.power_pin,
+                active_high=high,
+                dimmer=dimmer,
+            )
 
 
 def _open_button(pin: int, pressed: Tell, released: Tell) -> Button:

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 
 from appliance.agent import early_access, v1
 from appliance.agent.dialect import is_early_access
+from appliance.config_panel import Face, Pin, beneath, compare_face, lamp_pins
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
@@ -151,7 +152,6 @@ def _conversation(limit_s: float) -> str:
 
 # The sections. Units are in the names.
 
-Pin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers of the 40-pin header
 Cap = Annotated[float, Meta(ge=0, le=1_000_000)]  # 0: none
 
 
@@ -218,23 +218,15 @@ class Audio(Struct, frozen=True):
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
-class Lamp(Struct, frozen=True):
-    """One LED on `pin`, or no lamp; then `pin` means nothing."""
-
-    kind: Literal["led", "none"] = "led"
-    pin: Pin = 25
-
-
 class Buttons(Struct, frozen=True):
     """The pin of each button."""
 
     talk: Pin = 17
 
 
-class Panel(Struct, frozen=True):
+class Panel(Face, frozen=True):
     """Face and fingers."""
 
-    lamp: Lamp = field(default_factory=Lamp)
     buttons: Buttons = field(default_factory=Buttons)
 
 
@@ -324,7 +316,7 @@ def parse(text: str, source: str) -> Settings:
 
 def _parse(text: str, source: str) -> tuple[Reader, Settings]:
     reader = Reader(source, Settings, secrets=SECRETS, elsewhere=ELSEWHERE)
-    settings: Settings = reader.read(text)
+    settings: Settings = reader.read(text, lambda given: beneath(given, Buttons))
     _compare(reader, settings)
     return reader, settings
 
@@ -399,9 +391,12 @@ def _credential(path: Path) -> tuple[str, str]:
 
 def _compare(reader: Reader, settings: Settings) -> None:
     """Tell what contradicts itself."""
-    lamp, talk = settings.panel.lamp, settings.panel.buttons.talk
-    if lamp.kind == "led" and lamp.pin == talk and reader.is_sound("panel"):
-        reader.tell("[panel.buttons]", "talk", talk, "[panel.lamp] has this pin; wanted another")
+    talk = settings.panel.buttons.talk
+    if reader.is_sound("panel"):
+        if talk in lamp_pins(settings.panel.lamp):
+            words = "[panel.lamp] has this pin; wanted another"
+            reader.tell("[panel.buttons]", "talk", talk, words)
+        compare_face(reader, settings.panel)
     for name in ("usd_per_day_max", "usd_per_month_max"):
         cap = getattr(settings.spend, name)
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
