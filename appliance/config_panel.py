@@ -113,7 +113,7 @@ def beneath(given: Table, buttons: type[Struct]) -> Table:
     lamp = panel.get("lamp")
     own = lamp.get("kind") if isinstance(lamp, dict) else None
     if own is not None and own != kit.lamp.get("kind"):
-        del settings["panel"]["lamp"]
+        settings["panel"].pop("lamp", None)
     return settings
 
 
