@@ -4,7 +4,8 @@ Every key has a default, so the empty file is a box that works; only an entry of
 say what it is. Unknown keys are faults, because a misspelt key that is passed over is a setting
 that its owner believes in, and so is every other key that could have no effect beside the rest.
 All faults come in one `ConfigError`, each with file, section, key, value and what was wanted:
-how they are found is `config_reader`'s, and what is known of the agent's tables `config_wire`'s.
+how they are found is `config_reader`'s, what is known of the agent's tables `config_wire`'s, and
+what is known of lamps and boards `config_panel`'s.
 
 The API key is no setting and never part of a message.
 """

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from appliance.panel.looks import (
     Look,
 )
 from appliance.panel.pixels import Pixels, Spi, frame
-from appliance.panel.player import RECHECK_S, Player
+from appliance.panel.player import RECHECK_S, Player, second_of_day
 from appliance.parts import Lamp as LampPart
 from tests.box import a_box, tone
 
@@ -319,6 +320,11 @@ class Levels(Player):
 
 
 DAY, DIM = light_of(100), light_of(10)
+
+
+def test_the_time_of_day_is_that_of_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", lambda: time.gmtime(5 * 86_400 + 22 * 3600 + 61))
+    assert second_of_day() == 22 * 3600 + 61
 
 
 async def test_a_steady_lamp_dims_at_the_border(
