@@ -23,6 +23,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+LIT_HOW: Final = (
+    'No document says at which level its LEDs are lit: lamp.active = "low" if they are inverted.'
+)
 NO_ECHO: Final = "No echo cancelling: a press interrupts an answer, a voice does not."
 COMPILE: Final = (
     "The overlay is not in the kernel: get {0}-overlay.dts from Seeed-Studio/seeed-linux-dtoverlays"
@@ -243,13 +246,14 @@ _ROWS: Final = (
         notes=(
             "Found by its EEPROM; config.txt has dtparam=audio=on commented out, no overlay.",
             "Silent until its mixer is set, at each start: alsactl restore -f the state.",
+            LIT_HOW,
             NO_ECHO,
         ),
         sources={
             "card": f"{_PI_AUDIO}/configuration.adoc; raspberrypi/linux, rpi-codeczero-overlay.dts",
             "config_txt": f"{_PI_AUDIO}/configuration.adoc",
             "rates_hz": f"{_PI_AUDIO}/codec_zero.adoc (common rates of 8 to 96 kHz)",
-            "buttons": f"{_PI_AUDIO}/codec_zero.adoc",
+            "buttons": f"{_PI_AUDIO}/codec_zero.adoc, getting_started.adoc (to ground)",
             "lamp": f"{_PI_AUDIO}/codec_zero.adoc (green 23, red 24)",
             "alsa_state": f"{_PI_AUDIO}/configuration.adoc",
         },
@@ -266,6 +270,7 @@ _ROWS: Final = (
         notes=(
             "The empty dtoverlay= keeps its old EEPROM from loading another overlay.",
             "Silent until its mixer is set, at each start: alsactl restore -f the state.",
+            LIT_HOW,
             NO_ECHO,
         ),
         sources={
