@@ -190,28 +190,11 @@ def _state_name(environ: Mapping[str, str]) -> Path:
 
 
 def _open_lamp(panel: config.Panel) -> Lamp | None:
-    lamp, dimmer, high = panel.lamp, panel.dimmer, panel.lamp.active == "high"
-    if lamp.kind == "none":
+    if panel.lamp.kind == "none":
         return None
-    from appliance.panel import lamp as on_pins  # noqa: PLC0415  # see above
-    from appliance.panel.pixels import Pixels  # noqa: PLC0415  # see above
+    from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
 
-    match lamp.kind:
-        case "led":
-            return on_pins.Lamp(lamp.pin, active_high=high, dimmer=dimmer)
-        case "rgb":
-            pins = (lamp.red, lamp.green, lamp.blue)
-            return on_pins.Rgb(pins, active_high=high, dimmer=dimmer)
-        case "leds":
-            return on_pins.Leds(lamp.pins_by_look, active_high=high, dimmer=dimmer)
-        case "apa102":
-            return Pixels(
-                lamp.device,
-                lamp.pixels,
-                power_pin=lamp.power_pin,
-                active_high=high,
-                dimmer=dimmer,
-            )
+    return open_lamp(panel)
 
 
 def _open_button(pin: int, pressed: Tell, released: Tell) -> Button:

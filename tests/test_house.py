@@ -55,6 +55,7 @@ FLOOR_OF = {
     "sound.microphone": "hands",
     "sound.speaker": "hands",
     "panel.button": "hands",
+    "panel.kinds": "hands",
     "panel.lamp": "hands",
     "panel.pins": "hands",
     "panel.pixels": "hands",

@@ -16,11 +16,12 @@ from gpiozero.pins.mock import MockFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance import assembly, config
+from appliance import config
 from appliance.conversation import Phase
-from appliance.errors import DeviceError
+from appliance.errors import DeviceError, Trouble
 from appliance.panel import pixels
 from appliance.panel.dimmer import Dimmer, hours, light_of
+from appliance.panel.kinds import open_lamp
 from appliance.panel.lamp import Lamp, Leds, Rgb
 from appliance.panel.looks import (
     BLACK,
@@ -43,7 +44,6 @@ from appliance.panel.looks import (
 )
 from appliance.panel.pixels import Pixels, Spi, frame
 from appliance.panel.player import RECHECK_S, Player, second_of_day
-from appliance.parts import Lamp as LampPart
 from tests.box import a_box, tone
 
 RGB = (5, 6, 13)
@@ -402,10 +402,6 @@ async def test_at_zero_only_what_may_not_be_missed_is_shown(
 # In a box
 
 
-def open_lamp(settings: str) -> LampPart | None:
-    return assembly._open_lamp(config.parse(settings, "test").panel)
-
-
 def test_the_lamp_is_of_the_kind_that_was_chosen(
     factory: MockFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,19 +414,19 @@ def test_the_lamp_is_of_the_kind_that_was_chosen(
     defaults = Pixels.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "open_bus", open_bus)
-    kinds: dict[str, type[LampPart]] = {
+    kinds: dict[str, type[Player]] = {
         "lamp = { kind = 'led', active = 'low' }": Lamp,
         "lamp = { kind = 'rgb', red = 2, green = 3, blue = 4 }": Rgb,
         "lamp = { kind = 'leds', listening = 23, trouble = 24 }": Leds,
         "lamp = { kind = 'apa102', device = '/dev/spidev0.1', power_pin = 5 }": Pixels,
     }
     for text, kind in kinds.items():
-        lamp = open_lamp(f"[panel]\n{text}")
+        lamp = open_lamp(config.parse(f"[panel]\n{text}", "test").panel)
         assert lamp is not None
         assert type(lamp) is kind
         lamp.show(STEADY)
         lamp.close()
-    assert open_lamp("[panel]\nlamp.kind = 'none'") is None
+    assert open_lamp(config.parse("panel.lamp.kind = 'none'", "test").panel) is None
     [bus] = buses
     assert bus.device == "/dev/spidev0.1"
     assert bus.frames == [frame(BLACK, 0.0, 3), frame(BLUE, 1.0, 3), frame(BLUE, 0.0, 3)]
@@ -449,13 +445,11 @@ async def test_a_lamp_that_fails_is_a_trouble_of_the_panel_and_the_box_works_on(
         assert box.phase is Phase.LISTENING
         await trio.sleep(1)
         status = box.daemon.status()
-        assert status["panel"] == {
-            "state": "missing",
-            "trouble": "/dev/spidev0.0: No such device",
-            "kit": None,
-            "lamp": "led",
-        }
-        assert str(status["sentence"]).endswith("; button or lamp is missing")
+        told = status["panel"]
+        assert isinstance(told, dict)
+        assert (told["state"], told["trouble"]) == ("missing", "/dev/spidev0.0: No such device")
+        assert (told["kit"], told["lamp"]) == (None, "led")
+        assert Trouble.PANEL_MISSING.sentence in str(status["sentence"])
         assert bus.closed == 1
         box.room.say(tone(1.0))
         await trio.sleep(1)
