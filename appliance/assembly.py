@@ -84,7 +84,7 @@ def real_parts(
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
-        open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
+        open_lamp=functools.partial(_open_lamp, settings.panel),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
         keeps_state=True,
         played=played,
@@ -189,12 +189,12 @@ def _state_name(environ: Mapping[str, str]) -> Path:
     return Path(base) / "voice-appliance"
 
 
-def _open_lamp(lamp: config.Lamp) -> Lamp | None:
-    if lamp.kind == "none":
+def _open_lamp(panel: config.Panel) -> Lamp | None:
+    if panel.lamp.kind == "none":
         return None
-    from appliance.panel.lamp import Lamp as RealLamp  # noqa: PLC0415  # see above
+    from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
 
-    return RealLamp(lamp.pin)
+    return open_lamp(panel)
 
 
 def _open_button(pin: int, pressed: Tell, released: Tell) -> Button:

@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("check", "read the settings and the key, and say what is wrong", _check)
+    kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
+    kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
     command("press", "press the button", _ask)
@@ -114,6 +116,16 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("wanted 0 to 65535")
     return port
+
+
+def _kit(name: str) -> str:
+    from appliance.panel import kits
+
+    if name not in kits.KITS:
+        raise argparse.ArgumentTypeError(
+            f"no such kit: {name}; the nearest is {kits.nearest(name)}"
+        )
+    return name
 
 
 def _socket() -> Path:
@@ -337,10 +349,24 @@ def _check(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if not settings.agent.key_command:
         config.key(settings.agent.url, os.environ)
+    kit = settings.panel.kit
     if arguments.json:
-        _print_json({"ok": True})
+        _print_json({"ok": True, "kit": kit or None})
     else:
-        print("the settings can be used")
+        print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    return 0
+
+
+def _kits(arguments: argparse.Namespace) -> int:
+    from appliance.panel import catalogue
+    from appliance.panel.kits import KITS
+
+    if arguments.json:
+        for kit in [KITS[arguments.kit]] if arguments.kit else KITS.values():
+            _print_json(catalogue.told(kit))
+    else:
+        kit = arguments.kit
+        print("\n".join(catalogue.details(KITS[kit]) if kit else catalogue.overview()))
     return 0
 
 
