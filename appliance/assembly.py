@@ -65,10 +65,11 @@ class _Panel:
         lamp = self._settings.lamp
         if lamp.kind == "none":
             return None
-        self._find_way()
-        from appliance.panel.lamp import Lamp as RealLamp  # noqa: PLC0415  # see above
+        if lamp.kind != "apa102" or lamp.power_pin is not None:  # pixels hang on a bus
+            self._find_way()
+        from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
 
-        return RealLamp(lamp.pin)
+        return open_lamp(self._settings)
 
     def open_button(self, name: str, tell: Tell) -> Button:
         self._find_way()
@@ -173,7 +174,7 @@ def _parts(
     key = None if agent.key_command else config.key(agent.url, environ)
     credential = Credential(key, agent.key_command, environ=environ)
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
-    state = _state_folder(environ) if keeps_state else Path()
+    state = state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
@@ -202,7 +203,7 @@ def _parts(
     )
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
+def state_folder(environ: Mapping[str, str]) -> Path:
     """systemd's, else the usual one of the system or of this user; made if it is missing.
 
     Where it cannot be made the box works on, and forgets at each start.

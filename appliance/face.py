@@ -167,6 +167,8 @@ class Face:
                 "state": self._state_of_panel(),
                 "trouble": "; ".join(self._complaints) or None,
                 "pins": self._parts.pins(),
+                "kit": config.panel.kit or None,
+                "lamp": config.panel.lamp.kind,
             },
             "dialect": self._house.brief.dialect.NAME,
             "can_force_end_turn": self._house.brief.can_force_end_turn,

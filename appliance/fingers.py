@@ -9,7 +9,8 @@ Decided here:
   * A mute button toggles. A mute switch holds: while it is closed the box is muted, whatever else
     would unmute it; when it is opened the box is unmuted.
   * A button that is closed when the box starts is a trouble that is named, and no press. A switch
-    that is closed is muted. A button whose pin fails while it is held has been let go of.
+    that is closed is muted. A button whose pin fails while it is held has been let go of; a switch
+    leaves the box as it was, and holds it no more.
   * The panel is whatever of it can be had: one button that is missing takes no other with it.
 """
 
@@ -132,7 +133,10 @@ class Fingers:
         except DeviceError as error:
             button.close()
             self._face.miss_panel(error)
-            self._touched(key, Touch.RELEASED)
+            if self._is_switch(key):
+                self._holds_muted = False
+            else:
+                self._touched(key, Touch.RELEASED)
             self._face.show()
 
     # ── what a button tells ──────────────────────────────────────────────────────────────────

@@ -42,6 +42,14 @@ def is_muted(box: Box) -> bool:
     return box.daemon.conversation.muted
 
 
+def panel_of(box: Box) -> tuple[str, str | None]:
+    """Its state, and its trouble, as `status` has them."""
+    panel = box.daemon.status()["panel"]
+    assert isinstance(panel, dict)
+    assert panel["pins"] is None, "stand-ins have none"
+    return panel["state"], panel["trouble"]
+
+
 # Mute
 
 
@@ -83,7 +91,7 @@ async def test_a_mute_switch_mutes_while_it_is_closed(autojump_clock: MockClock)
 async def test_a_mute_switch_that_is_closed_at_the_start_counts(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH, held=["mute"]) as box:
         assert is_muted(box)
-        assert box.daemon.status()["panel"] == {"state": "open", "trouble": None, "pins": None}
+        assert panel_of(box) == ("open", None)
         box.buttons["mute"].release()
         assert not is_muted(box)
 
@@ -233,16 +241,14 @@ async def test_a_button_that_is_held_at_the_start_is_named_and_opens_no_session(
             assert box.network.dials == []
             assert not box.daemon.conversation.held
             assert box.look is TRIPLE
-            panel = box.daemon.status()["panel"]
             told = "GPIO 17: the button 'talk' is held since the start"
-            assert panel == {"state": "stuck", "trouble": told, "pins": None}
+            assert panel_of(box) == ("stuck", told)
             assert box.manager.told[-1] == f"asleep; {Trouble.BUTTON_STUCK.sentence}"
             assert f"{Trouble.BUTTON_STUCK.sentence}: {told}" in caplog.text
             box.button.release()
             assert box.phase is Phase.ASLEEP
             assert box.look is DARK
-            panel = box.daemon.status()["panel"]
-            assert panel == {"state": "open", "trouble": None, "pins": None}
+            assert panel_of(box) == ("open", None)
             assert "GPIO 17: the button 'talk' has been let go" in caplog.text
             await box.say(tone(1))
             await box.until(Phase.SPEAKING)
@@ -288,13 +294,26 @@ async def test_a_button_whose_pin_fails_while_it_is_held_has_been_let_go_of(
         assert box.phase is Phase.LISTENING
         button.failed.set()
         await box.until(Phase.THINKING)
-        panel = box.daemon.status()["panel"]
-        assert isinstance(panel, dict)
-        assert panel["state"] == "missing"
-        assert panel["trouble"] == "GPIO 17: /dev/gpiochip0: No such device"
+        assert panel_of(box) == ("missing", "GPIO 17: /dev/gpiochip0: No such device")
         await box.until(Phase.SPEAKING)
         box.daemon.commands()["press"]()
         assert box.phase is Phase.LISTENING, "a command still presses"
+
+
+async def test_a_mute_switch_whose_pin_fails_leaves_the_box_muted_until_it_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr("tests.box.StandinButton", lambda tell, is_down: FailingButton(tell))
+    async with a_box(SWITCH) as box:
+        switch = box.buttons["mute"]
+        assert isinstance(switch, FailingButton)
+        switch.press()
+        switch.failed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert panel_of(box)[0] == "missing"
+        assert is_muted(box)
+        box.daemon.commands()["unmute"]()
+        assert not is_muted(box)
 
 
 async def test_a_button_that_cannot_be_had_takes_no_other_with_it(
@@ -307,9 +326,7 @@ async def test_a_button_that_cannot_be_had_takes_no_other_with_it(
 
     monkeypatch.setattr("tests.box.StandinButton", open_or_fail)
     async with a_box(ALL) as box:
-        panel = box.daemon.status()["panel"]
-        assert isinstance(panel, dict)
-        assert panel["trouble"] == "GPIO 22: mute: in use; GPIO 22: forget: in use"
+        assert panel_of(box) == ("missing", "GPIO 22: mute: in use; GPIO 22: forget: in use")
         assert box.look is TRIPLE
         await tap(box, "volume_down")
         assert box.daemon.volume == 90
