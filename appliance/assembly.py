@@ -17,15 +17,17 @@ from pathlib import Path
 
 import trio
 
-from appliance import config
+from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
+from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
+from appliance.sound.mixer import AlsaMixer
 from appliance.sound.speaker import Playback
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -78,12 +80,16 @@ def real_parts(
     def open_speaker() -> Playback:
         return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
 
+    def open_mixer() -> Mixer | None:
+        return None if audio.mixer == "none" else AlsaMixer(audio.playback, audio.mixer)
+
     return _parts(
         settings,
         environ,
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=open_mixer,
         open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
         keeps_state=True,
@@ -116,6 +122,7 @@ def standin_parts(
         socket_path,
         open_microphone=room.open_microphone,
         open_speaker=room.open_speaker,
+        open_mixer=lambda: None,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
         keeps_state=False,
@@ -131,6 +138,7 @@ def _parts(
     *,
     open_microphone: Callable[[], Capture],
     open_speaker: Callable[[], Playback],
+    open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[Tell, Tell], Button],
     keeps_state: bool,
@@ -149,6 +157,7 @@ def _parts(
         forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
         random=random.SystemRandom().random,
@@ -161,6 +170,7 @@ def _parts(
             if keeps_state and agent.remember_over_restart
             else None
         ),
+        knobs_book=StateFile(state / "knobs", knobs.VERSION) if keeps_state else None,
         keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,

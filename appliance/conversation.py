@@ -33,6 +33,8 @@ Decided here, where the design left room:
   * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
     memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
+  * Mute in `open`: a box that starts muted dials nothing, and one that stays muted hangs up when
+    nobody has talked for `hang_up_after_s`; it is not redialled. What unmutes it brings it back.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
 """
 
@@ -251,6 +253,8 @@ class Cell(Enum):
     RENEW = "hang up and dial again"
     RENEW_LATER = "renew it after this"
     OPENED = "listen, if it is open"
+    OPEN_UP = "listen, dial, if it is to be open"
+    HANG_UP_MUTED = "hang up, sleep, if it is muted"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
     ASK_END = "(its release hangs up)"
@@ -391,13 +395,14 @@ _TAP: Mapping[Event, Row] = {
 }
 
 _OPEN: Mapping[Event, Row] = {
-    E.STARTED:          (C.BEGIN,       _,                 _,               _,               _,               _),
+    E.STARTED:          (C.OPEN_UP,     _,                 _,               _,               _,               _),
     E.PRESSED:          (C.BEGIN,       C.ASK_MUTE,        C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
     E.RELEASED:         (_,             C.MUTE_IF_ASKED,   _,               _,               _,               _),
     E.LINK_UP:          (C.OPENED,      C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     C.OPENED,        C.OPENED),
     E.LINK_LOST:        (C.LOST_ASLEEP, C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (C.DIAL_NOW,    C.DIAL_NOW,        C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW),
-    E.QUIET_OVER:       (_,             _,                 _,               _,               _,               _),
+    E.UNMUTED:          (C.OPEN_UP,     _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
+    E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP_MUTED, _),
 }
 # fmt: on
 
@@ -439,13 +444,22 @@ class Conversation:
         ear: the utterances, asked and never changed.
         mouth: the answers, asked and never changed.
         random: a number of [0, 1), for the jitter of redialling.
+        muted: as it was left.
     """
 
-    def __init__(self, talk: Talk, ear: Ear, mouth: Mouth, *, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        talk: Talk,
+        ear: Ear,
+        mouth: Mouth,
+        *,
+        random: Callable[[], float],
+        muted: bool = False,
+    ) -> None:
         self.phase = Phase.ASLEEP
         self.link = Link.DOWN
         self.held = False
-        self.muted = False
+        self.muted = muted
         self.trouble: Trouble | None = None
         self.missing: set[Trouble] = set()
         self.capped = False  # the owner's money is spent: nothing is dialled
@@ -521,8 +535,10 @@ class Conversation:
     def _take_note(self, event: Event) -> None:
         """Keep the facts that hold in every phase."""
         match event:
-            case Event.MUTED | Event.UNMUTED:
-                self.muted = event is Event.MUTED
+            case Event.MUTED:
+                self.muted = True
+            case Event.UNMUTED:
+                self._unmute()
             case Event.STARTED:
                 self._stands = self._talk.mode is Mode.OPEN
             case Event.CAP_REACHED | Event.CAP_LIFTED:
@@ -576,6 +592,11 @@ class Conversation:
             case _:
                 pass
 
+    def _unmute(self) -> None:
+        if self.muted and self._talk.mode is Mode.OPEN:
+            self._stands, self._stood = not self.capped, True
+        self.muted = False
+
     def _do(self, *actions: Action) -> None:
         self._actions.extend(actions)
 
@@ -596,8 +617,8 @@ class Conversation:
         """Nothing happens, and that is a decision."""
 
     def _begin(self) -> None:
-        if self.muted and self._talk.mode is Mode.OPEN:
-            self.muted = False
+        if self._talk.mode is Mode.OPEN:
+            self._unmute()
         if self.muted:
             return  # the lamp says why
         if self.missing:
@@ -636,6 +657,11 @@ class Conversation:
         self._do(Action.DIAL)
         if not self.armed(Event.TAP_OVER) or self._ear.pending or self._asked:
             self._do(Action.UPGRADE)
+
+    def _open_up(self) -> None:
+        """`open` has started, or is not muted any more."""
+        if self._is_to_stand:
+            self._begin()
 
     def _go_on(self) -> None:
         """Pressed again within the tail: one utterance, not two."""
@@ -846,14 +872,18 @@ class Conversation:
 
     def _opened(self) -> None:
         """`open` is connected again, and nobody had pressed."""
-        if self._stands:
+        if self._is_to_stand:
             self._settle()
         else:
             self._not_wanted()
 
+    @property
+    def _is_to_stand(self) -> bool:
+        return self._stands and not self.muted
+
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
-        if self._stands and self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
+        if self._is_to_stand and self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
             if self._again:
                 self._again = False
                 self._dial()
@@ -879,7 +909,7 @@ class Conversation:
 
     def _dial_now(self) -> None:
         wanted = self.phase is Phase.LISTENING or self._ear.pending or self._wants_words
-        if self.link is Link.DOWN and (wanted or self._stands):
+        if self.link is Link.DOWN and (wanted or self._is_to_stand):
             self._dial()
 
     @property
@@ -939,7 +969,7 @@ class Conversation:
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
-        if self._ear.pending or self._stands:
+        if self._ear.pending or self._is_to_stand:
             self._redial()
 
     def _play_out(self) -> None:
@@ -949,8 +979,8 @@ class Conversation:
             self._rest()
 
     def _fall_asleep(self) -> None:
-        if self._again:  # only renewed: nobody is to notice
-            self._again = False
+        again, self._again = self._again, False
+        if again and not self.muted:  # only renewed: nobody is to notice
             self._dial()
             return
         if not self._hold:
@@ -1156,6 +1186,10 @@ class Conversation:
             self._do(Action.DISCARD)
         self._leave()
 
+    def _hang_up_muted(self) -> None:
+        if self.muted:
+            self._hang_up()
+
     def _hang_up_after(self) -> None:
         """After what goes on; and a minute later whatever goes on."""
         if self.capped and self.link is Link.DOWN:
@@ -1183,7 +1217,7 @@ class Conversation:
 
     def _lost_asleep(self) -> None:
         assert self._why is not None
-        if self._stands and not self._redial():
+        if self._is_to_stand and not self._redial():
             self._fail(self._why)
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────

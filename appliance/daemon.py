@@ -35,7 +35,9 @@ from appliance.face import Face, Watcher
 from appliance.functions import Functions
 from appliance.host import control
 from appliance.host.turns import Moment
+from appliance.knobs import Knobs
 from appliance.line import Line
+from appliance.loudness import Loudness
 from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
 from appliance.purse import Purse
@@ -44,6 +46,7 @@ from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
+from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
@@ -72,6 +75,7 @@ class Daemon:
         self._parts = parts
         self._mode = Mode(talk.mode)
         self._form = Format(config.audio.rate_hz)
+        self.knobs = Knobs(parts.knobs_book, config.audio.volume)
         self.utterances = Utterances(
             self._form,
             streams=self._mode is not Mode.HOLD,
@@ -84,6 +88,7 @@ class Daemon:
             self.utterances,
             self.answers,
             random=parts.random,
+            muted=self.knobs.muted,
         )
         self.chronicle = Chronicle(config, parts, self._form)
         self.functions = Functions(config.tools, parts, self)
@@ -110,16 +115,16 @@ class Daemon:
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
             began=self._sound_begins,
-            found=lambda: self.tell(Event.SPEAKER_FOUND),
+            found=self._speaker_found,
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
-        self.set_volume(config.audio.volume)
+        self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._was_muted = False
+        self._was_muted = self.conversation.muted
         self._button: Button | None = None
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
@@ -141,6 +146,7 @@ class Daemon:
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
+            house.start_soon(self.knobs.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -298,6 +304,7 @@ class Daemon:
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
+        self.knobs.mute(muted=self._was_muted)
         self.utterances.forget_preroll()
         if self.conversation.muted:
             self._microphone.off()
@@ -334,6 +341,10 @@ class Daemon:
         self.tell(Event.AUDIO_DONE)
         self._speaker.wake()
 
+    def _speaker_found(self) -> None:
+        self.loudness.card_opened()
+        self.tell(Event.SPEAKER_FOUND)
+
     def _sound_begins(self) -> None:
         self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
@@ -352,11 +363,20 @@ class Daemon:
         """What is true now."""
         return self._face.status(self._line.request_id)
 
+    @property
+    def volume(self) -> int:
+        """How loud the box speaks, 0 to 100."""
+        return self.loudness.level
+
     def set_volume(self, level: int) -> None:
-        """How loud the box speaks, 0 to 100, until it is started anew."""
-        self.volume = level
-        self._speaker.set_volume(level)
+        """Speak that loud, 0 to 100, over a restart too. The card's control may hold things up."""
+        self.loudness.set(level)
+        self.knobs.turn(level)
         self._face.publish("volume", level=level)
+
+    def step_volume(self, steps: int) -> None:
+        """A button for louder, or softer, was pressed so many times; it never silences the box."""
+        self.set_volume(stepped(self.volume, steps))
 
     @property
     def session(self) -> Session | None:

@@ -926,6 +926,8 @@ class Walk(RuleBasedStateMachine):
         self._follow()
 
     def _follow(self) -> None:
+        if self.desk.talk.muted:
+            assert not {Action.LISTEN, Action.SEND} & set(self.desk.done), "heard while muted"
         for action in self.desk.done:
             if action is Action.DIAL:
                 self.sockets += 1
@@ -1044,7 +1046,7 @@ class OpenWalk(Walk):
     @invariant()
     def it_is_connected_or_on_its_way(self) -> None:
         talk = self.desk.talk
-        if talk._stands and talk.link is Link.DOWN:
+        if talk._stands and not talk.muted and talk.link is Link.DOWN:
             assert talk.armed(Event.REDIAL_DUE)
 
 

@@ -38,6 +38,7 @@ FLOOR_OF = {
     "sound.pcm": "ground",
     "sound.utterance": "ground",
     "sound.answer": "ground",
+    "sound.volume": "ground",
     "panel.looks": "ground",
     "host.spend": "ground",
     "host.turns": "ground",
@@ -48,6 +49,7 @@ FLOOR_OF = {
     "agent.session": "hands",
     "agent.tools": "hands",
     "sound.card": "hands",
+    "sound.mixer": "hands",
     "sound.microphone": "hands",
     "sound.speaker": "hands",
     "panel.button": "hands",
@@ -82,6 +84,8 @@ FLOOR_OF = {
     "brief": "household",
     "chronicle": "household",
     "functions": "household",
+    "knobs": "household",
+    "loudness": "household",
     "line": "household",
     "orders": "household",
     "purse": "household",
@@ -95,7 +99,7 @@ FLOOR_OF = {
 
 # A foreign library has one room, or one on either side of a wire; its errors end at that door.
 OWNERS = {
-    "alsaaudio": {"sound.card"},
+    "alsaaudio": {"sound.card", "sound.mixer"},
     "gpiozero": {"panel.pins"},
     "h11": {"agent.session", "agent.upgrade", "standin.agent"},
     "systemd": {"host.service"},
