@@ -33,6 +33,10 @@ Decided here, where the design left room:
   * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
     memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
+  * Muted, nothing goes out that was said before either: what was not sent is not sent any more,
+    and not again on another connection. Who was heard whole is still answered.
+  * A long press of a muted box unmutes it and means nothing else: the agent may have muted it, the
+    mute outlives the plug, and a box with one button must have a way back. In `open` any press does.
   * Mute in `open`: a box that starts muted dials nothing, and one that stays muted hangs up when
     nobody has talked for `hang_up_after_s`; it is not redialled. What unmutes it brings it back.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
@@ -214,6 +218,10 @@ class Ear(Protocol):
     def heard_early(self) -> bool:
         """The agent has sent the text of the utterance that is still open."""
 
+    @property
+    def unsent(self) -> bool:
+        """Some sound of an ended utterance waits to be sent on this connection."""
+
 
 class Mouth(Protocol):
     """What is asked of the answers."""
@@ -265,6 +273,8 @@ class Cell(Enum):
     COMMIT = "send, allow the upgrade"
     ERASE_TURN = "erase, rest"
     SHUT_EAR = "shut the microphone"
+    MUTE_WORDS = "unsent words: erase them, rest"
+    SHUT_EAR_AND_WORDS = "shut the microphone; unsent words: erase them, rest"
     OPEN_EAR = "open the microphone"
     REOPEN = "listen again"
     CONNECTED = "send what is kept"
@@ -356,7 +366,7 @@ _HOLD: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW_LATER,     C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             C.CLOSE_TURN,      _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.FULL,            _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.MUTE_WORDS,    _,               _,               _),
     E.UNMUTED:          (_,             _,                 _,               _,               _,               _),
     E.USER_SPOKE:       (_,             C.HUSH,            C.HUSH,          C.HUSH_AND_REST, C.HUSH,          C.HUSH),
     E.USER_TEXT:        (_,             C.NOTE_TEXT,       C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -376,7 +386,7 @@ _STREAMS: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW,           C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR_AND_WORDS, C.SHUT_EAR, C.SHUT_EAR,      C.SHUT_EAR),
     E.UNMUTED:          (_,             _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
     E.USER_SPOKE:       (_,             C.MARK,            C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN),
     E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -502,6 +512,8 @@ class Conversation:
             self.held = event is Event.PRESSED
         self._now, self._actions, self._why = now_s, [], why
         self._deadlines.pop(event, None)
+        if event is Event.LONG_PRESS and self.muted:
+            event = Event.UNMUTED
         if event is Event.PRESSED and self.asks_permission:
             self.asks_permission = False
             self._disarm(Event.PERMISSION_OVER)
@@ -536,7 +548,7 @@ class Conversation:
         """Keep the facts that hold in every phase."""
         match event:
             case Event.MUTED:
-                self.muted = True
+                self._mute()
             case Event.UNMUTED:
                 self._unmute()
             case Event.STARTED:
@@ -571,10 +583,12 @@ class Conversation:
                 self._disarm(Event.PERMISSION_OVER)
                 self._disarm(*_OF_LINK)
                 self._last = False
+                if self.muted:
+                    self._do(Action.CALL_OFF)
             case Event.PRESSED:
                 self._failures = 0
                 self._stands = self._talk.mode is Mode.OPEN and not self.capped
-                if not self._hold and self.phase is not Phase.SPEAKING:
+                if self.muted or not (self._hold or self.phase is Phase.SPEAKING):
                     self._arm(Event.LONG_PRESS, self._talk.long_press_s)
                 if self.link is Link.UP and self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
@@ -591,6 +605,24 @@ class Conversation:
                 self._failures = 0
             case _:
                 pass
+
+    def _mute(self) -> None:
+        self.muted = True
+        if self.link is not Link.UP:
+            self._do(Action.CALL_OFF)
+        elif self._ear.unsent:
+            self._do(Action.CUT, Action.CALL_OFF)
+
+    @property
+    def _pending(self) -> bool:
+        """An ended utterance has not been taken, and still may be."""
+        called_off = self.muted and (self.link is not Link.UP or self._ear.unsent)
+        return self._ear.pending and not called_off
+
+    @property
+    def _unanswered(self) -> bool:
+        """What the agent has taken may still be answered, or said again to another session."""
+        return self._ear.unanswered and not (self.muted and self.link is not Link.UP)
 
     def _unmute(self) -> None:
         if self.muted and self._talk.mode is Mode.OPEN:
@@ -655,7 +687,7 @@ class Conversation:
         self._again = False
         self.link = Link.DIALING
         self._do(Action.DIAL)
-        if not self.armed(Event.TAP_OVER) or self._ear.pending or self._asked:
+        if not self.armed(Event.TAP_OVER) or self._pending or self._asked:
             self._do(Action.UPGRADE)
 
     def _open_up(self) -> None:
@@ -692,7 +724,8 @@ class Conversation:
 
     def _mute_if_asked(self) -> None:
         if self._ending:
-            self.muted, self._ending = True, False
+            self._ending = False
+            self._mute()
             self._erase_turn()
 
     def _forget_all(self) -> None:
@@ -727,7 +760,7 @@ class Conversation:
         """Not while somebody talks; the command says so."""
 
     def _not_said(self) -> None:
-        if not self._ear.pending:
+        if not self._pending:
             self._settle()
 
     def _ask_end(self) -> None:
@@ -769,7 +802,7 @@ class Conversation:
         if self._mouth.discarding and self.link is Link.UP:
             self._do(Action.CALL_OFF)  # it stopped an answer, or one that was awaited
             self._settle()
-        elif self._ear.pending:
+        elif self._pending:
             self._await_answer()
         elif self.link is Link.UP:
             self._settle()
@@ -820,7 +853,7 @@ class Conversation:
         self._erase()
         if self.link is Link.UP:
             self._settle()
-        elif self._ear.pending:
+        elif self._pending:
             self._await_answer()
         else:
             self._leave()
@@ -837,6 +870,15 @@ class Conversation:
             self._do(Action.ERASE)
         else:
             self._do(Action.DISCARD)
+
+    def _mute_words(self) -> None:
+        """Muted before what was said has gone out."""
+        if not self._asked and (self.link is not Link.UP or self._ear.unsent):
+            self._settle()
+
+    def _shut_ear_and_words(self) -> None:
+        self._shut_ear()
+        self._mute_words()
 
     def _open_ear(self) -> None:
         if not self.missing:
@@ -857,7 +899,7 @@ class Conversation:
             self._asked = False
             self._do(Action.SAY)
             self._think_anew()
-        elif self.phase is Phase.THINKING and self._ear.unanswered and not self._ear.pending:
+        elif self.phase is Phase.THINKING and self._unanswered and not self._pending:
             self._do(Action.ASK_AGAIN)
             self._think_anew()
         if not self._hold:
@@ -891,7 +933,7 @@ class Conversation:
                 self._arm_redial(Retry.BACKOFF)
 
     def _reconnected(self) -> None:
-        if self._ear.pending:
+        if self._pending:
             self.trouble = None
             self._disarm(Event.TROUBLE_OVER)
             self._await_answer()
@@ -908,14 +950,14 @@ class Conversation:
         self.link = Link.CLOSING
 
     def _dial_now(self) -> None:
-        wanted = self.phase is Phase.LISTENING or self._ear.pending or self._wants_words
+        wanted = self.phase is Phase.LISTENING or self._pending or self._wants_words
         if self.link is Link.DOWN and (wanted or self._is_to_stand):
             self._dial()
 
     @property
     def _wants_words(self) -> bool:
         """Thinking of something that goes, or goes again, as words."""
-        return self.phase is Phase.THINKING and (self._asked or self._ear.unanswered)
+        return self.phase is Phase.THINKING and (self._asked or self._unanswered)
 
     def _redial(self) -> bool:
         """Arm the next dial; False if it waits for a person."""
@@ -939,7 +981,7 @@ class Conversation:
 
     def _keep_and_redial(self) -> None:
         assert self._why is not None
-        wanted = self._hold or self._stands or self._ear.speaking or self._ear.pending
+        wanted = self._hold or self._stands or self._ear.speaking or self._pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
             if not self._hold and not self.armed(Event.WAIT_OVER):
@@ -955,7 +997,7 @@ class Conversation:
 
     def _resend(self) -> None:
         assert self._why is not None
-        wanted = self._ear.pending or self._wants_words
+        wanted = self._pending or self._wants_words
         if wanted and self._redial():
             self.trouble = self._why
             self._disarm(Event.THINK_OVER)
@@ -969,7 +1011,7 @@ class Conversation:
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
-        if self._ear.pending or self._is_to_stand:
+        if self._pending or self._is_to_stand:
             self._redial()
 
     def _play_out(self) -> None:
@@ -990,7 +1032,7 @@ class Conversation:
     # ── the turn ─────────────────────────────────────────────────────────────────────────────
 
     def _expect_text(self) -> None:
-        if self._ear.pending:
+        if self._pending:
             self._arm(Event.TEXT_LATE, TEXT_LATE_S)
             self._arm(Event.TEXT_MISSING, TEXT_MISSING_S)
         else:  # its text is here, and nothing else was sent
@@ -1029,7 +1071,7 @@ class Conversation:
             return
         self.phase, self.trouble = Phase.THINKING, None
         self._disarm(*_IDLE, Event.TURN_FULL, Event.TEXT_LATE, Event.TEXT_MISSING)
-        if not self._ear.pending:
+        if not self._pending:
             self._disarm(Event.WAIT_OVER)
         self._thinking_since_s = self._now
         self._arm(Event.THINK_OVER, THINK_S)
@@ -1037,7 +1079,7 @@ class Conversation:
     def _think_longer(self) -> None:
         due_s = self._deadlines.get(Event.THINK_OVER)
         if due_s is None:
-            if not self._ear.pending:  # taken without a text
+            if not self._pending:  # taken without a text
                 self._think()
         else:
             limit_s = self._thinking_since_s + THINK_MAX_S
@@ -1051,7 +1093,7 @@ class Conversation:
             return
         self.phase, self.trouble = Phase.SPEAKING, None
         self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
-        if not self._ear.pending:
+        if not self._pending:
             self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
         if not self._hold and self._talk.half_duplex:
             self._do(Action.SHUT)
@@ -1073,7 +1115,7 @@ class Conversation:
 
     def _hush_and_rest(self) -> None:
         self._do(Action.CUT_BY_SERVER)
-        if self._ear.pending:
+        if self._pending:
             self._await_answer()
         else:
             self._rest()
@@ -1119,7 +1161,7 @@ class Conversation:
             and self.trouble is not None
             and self.trouble.retry is Retry.ON_PRESS
         )
-        if self._ear.pending and not refused:
+        if self._pending and not refused:
             if self.phase is Phase.SPEAKING:
                 self._do(Action.FINISH)
             self._disarm(*_IDLE, Event.THINK_OVER)
@@ -1149,7 +1191,8 @@ class Conversation:
     def _end_unconnected(self, *, spoke: bool) -> None:
         """The connection went while it spoke, or stayed away while the trouble showed."""
         why = self.trouble
-        if not self._hold and self.link is Link.DIALING and self._ear.speaking:
+        is_said = self._ear.speaking and not self.muted
+        if not self._hold and self.link is Link.DIALING and is_said:
             self.phase = Phase.LISTENING  # it spoke before it took the settings
             self._arm(Event.WAIT_OVER, WAIT_S)
             return

@@ -306,6 +306,7 @@ class Daemon:
         self._was_muted = self.conversation.muted
         self.knobs.mute(muted=self._was_muted)
         self.utterances.forget_preroll()
+        self._microphone.forget()
         if self.conversation.muted:
             self._microphone.off()
         elif self._preroll_runs:

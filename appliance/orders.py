@@ -11,10 +11,11 @@ from appliance.brief import Brief
 from appliance.conversation import Conversation, Event, Phase
 from appliance.errors import Trouble
 from appliance.host.remote import CommandError
+from appliance.loudness import Loudness
 from appliance.purse import Purse
+from appliance.sound.volume import LEVEL_MAX, moved
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
-VOLUME_MAX = 100
 WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
 
 
@@ -31,6 +32,7 @@ class Household(Protocol):
     conversation: Conversation
     brief: Brief
     purse: Purse
+    loudness: Loudness
 
     @property
     def session(self) -> Speaking | None:
@@ -70,11 +72,14 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
             session.say(message)
         return {"now": session is not None}
 
-    def volume(level: object) -> dict[str, object]:
-        if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= VOLUME_MAX:
-            raise CommandError(f"wanted a level of 0 to {VOLUME_MAX}")
-        house.set_volume(level)
-        return {"level": level}
+    def volume(level: object = None, change: object = None) -> dict[str, object]:
+        if level is not None and change is not None:
+            raise CommandError("wanted a level or a change, not both")
+        if level is not None:
+            house.set_volume(_whole(level, 0))
+        if change is not None:
+            house.set_volume(moved(house.loudness.level, _whole(change, -LEVEL_MAX)))
+        return house.loudness.report()
 
     return {
         "press": lambda: told(Event.PRESSED),
@@ -89,6 +94,12 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         "prompt": lambda text: changed(house.brief.change_prompt(_words(text))),
         "voice": lambda model: changed(house.brief.change_voice(_words(model))),
     }
+
+
+def _whole(number: object, least: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= LEVEL_MAX:
+        raise CommandError(f"wanted a whole number from {least} to {LEVEL_MAX}")
+    return number
 
 
 def _words(text: object) -> str:

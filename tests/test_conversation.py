@@ -33,6 +33,7 @@ class Ear:
     sent: bool = False
     unanswered: bool = False
     heard_early: bool = False
+    unsent: bool = False
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Desk:
         elif action in (Action.DISCARD, Action.ERASE):
             self.ear.speaking = self.ear.sent = False
         elif action in (Action.CALL_OFF, Action.DROP_SENT, Action.DROP_ALL):
-            self.ear.pending = self.ear.unanswered = False
+            self.ear.pending = self.ear.unanswered = self.ear.unsent = False
         elif action is Action.PLAY:
             self.mouth.dry = self.mouth.withheld = False
         elif action in (Action.CUT, Action.CUT_BY_SERVER):
@@ -257,7 +258,7 @@ def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> N
     desk = Desk()
     desk.tell(Event.PRESSED)
     desk.wait(1.0)
-    assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.ABORT]
+    assert desk.tell(Event.MUTED) == [Action.CALL_OFF, Action.DISCARD, Action.ABORT]
     assert desk.at(Phase.ASLEEP)
 
 
@@ -978,8 +979,9 @@ class Walk(RuleBasedStateMachine):
     def the_speaker_runs_dry(self) -> None:
         self._tell(Event.SPEAKER_DRY)
 
-    @rule(sent=st.booleans(), withheld=st.booleans(), early=st.booleans())
-    def the_ear_moves_on(self, sent: bool, withheld: bool, early: bool) -> None:
+    @rule(sent=st.booleans(), withheld=st.booleans(), early=st.booleans(), unsent=st.booleans())
+    def the_ear_moves_on(self, sent: bool, withheld: bool, early: bool, unsent: bool) -> None:
+        self.desk.ear.unsent = unsent and self.desk.ear.pending
         self.desk.ear.sent = sent and self.desk.ear.speaking
         self.desk.ear.heard_early = early
         held = self.desk.talk.phase is Phase.LISTENING and self.mode is Mode.HOLD
