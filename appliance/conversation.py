@@ -608,6 +608,7 @@ class Conversation:
 
     def _mute(self) -> None:
         self.muted = True
+        self._disarm(Event.LONG_PRESS)  # a press from before does not unmute
         if self.link is not Link.UP:
             self._do(Action.CALL_OFF)
         elif self._ear.unsent:

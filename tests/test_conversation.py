@@ -254,6 +254,24 @@ def test_a_press_while_muted_stops_sound_and_dials_nothing() -> None:
     assert desk.at(Phase.RESTING)
 
 
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.TAP])
+def test_only_a_press_that_began_muted_unmutes_when_it_is_long(mode: Mode) -> None:
+    desk = Desk(mode)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.MUTED)
+    desk.wait(5.0)
+    assert desk.is_muted()
+    desk.tell(Event.RELEASED)
+    desk.tell(Event.PRESSED)
+    desk.wait(2.9)
+    desk.tell(Event.RELEASED)
+    desk.wait(5.0)
+    assert desk.is_muted()
+    desk.tell(Event.PRESSED)
+    assert Action.FORGET not in desk.wait(3.0)
+    assert not desk.is_muted()
+
+
 def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> None:
     desk = Desk()
     desk.tell(Event.PRESSED)
