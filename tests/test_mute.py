@@ -95,7 +95,7 @@ def fiddle(box: Box, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("settings", PROFILES)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 async def test_whatever_happens_nothing_is_overheard(
     settings: str, seed: int, wire: Callable[[Box], None], autojump_clock: MockClock
 ) -> None:
@@ -152,11 +152,35 @@ async def test_muted_before_they_were_sent_words_are_not_sent_any_more(
         await trio.sleep(1.0)
         order(box, "mute")
         assert box.at(Phase.ASLEEP)
-        await trio.sleep(30.0)
+        await trio.sleep(20.0)
         assert not box.agent.connections
         order(box, "unmute")
-        await trio.sleep(30.0)
+        box.network.delay_s = 0.1
+        box.button.press()
+        await trio.sleep(2.0)
+        box.button.release()
+        await trio.sleep(3.0)
+        assert heard(box)
         assert not any(heard(box))
+
+
+async def test_words_that_wait_for_their_turn_are_not_sent_by_a_muted_box(
+    wire: Callable[[Box], None], autojump_clock: MockClock
+) -> None:
+    async with a_box(manners=Manners(text_delay_s=2.0)) as box:
+        wire(box)
+        box.network.delay_s = 4.0
+        await box.say(tone(1.0, hz=300.0))
+        await trio.sleep(0.5)
+        await box.say(tone(1.0, hz=500.0))  # it goes out after the first one's text
+        await trio.sleep(2.0)
+        assert box.connection.heard
+        order(box, "mute")
+        assert box.at(Phase.RESTING)
+        await trio.sleep(10.0)
+        assert tone(0.5, hz=300.0) in bytes(box.connection.heard)
+        assert tone(0.5, hz=500.0) not in bytes(box.connection.heard)
+        assert box.room.heard == []
 
 
 async def test_who_was_heard_before_the_mute_is_answered(autojump_clock: MockClock) -> None:
