@@ -25,9 +25,9 @@ from appliance.host.credential import Credential
 from appliance.host.state import StateFile
 from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
+from appliance.sound import mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
-from appliance.sound.mixer import AlsaMixer
 from appliance.sound.speaker import Playback
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -80,16 +80,13 @@ def real_parts(
     def open_speaker() -> Playback:
         return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
 
-    def open_mixer() -> Mixer | None:
-        return None if audio.mixer == "none" else AlsaMixer(audio.playback, audio.mixer)
-
     return _parts(
         settings,
         environ,
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
-        open_mixer=open_mixer,
+        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
         open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
         keeps_state=True,

@@ -33,12 +33,11 @@ Decided here, where the design left room:
   * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
     memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
-  * Muted, nothing goes out that was said before either: what was not sent is not sent any more,
-    and not again on another connection. Who was heard whole is still answered.
-  * A long press of a muted box unmutes it and means nothing else: the agent may have muted it, the
-    mute outlives the plug, and a box with one button must have a way back. In `open` any press does.
-  * Mute in `open`: a box that starts muted dials nothing, and one that stays muted hangs up when
-    nobody has talked for `hang_up_after_s`; it is not redialled. What unmutes it brings it back.
+  * Muted, what was said before and not sent is not sent either, nor sent again on another
+    connection. Who was heard whole is still answered.
+  * A long press of a muted box unmutes it, and means nothing else: the agent may mute it, mute
+    outlives the plug, and a box may have one button only. In `open` any press unmutes.
+  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
 """
 
@@ -273,8 +272,7 @@ class Cell(Enum):
     COMMIT = "send, allow the upgrade"
     ERASE_TURN = "erase, rest"
     SHUT_EAR = "shut the microphone"
-    MUTE_WORDS = "unsent words: erase them, rest"
-    SHUT_EAR_AND_WORDS = "shut the microphone; unsent words: erase them, rest"
+    ERASE_WORDS = "shut the microphone; unsent words: erase them, rest"
     OPEN_EAR = "open the microphone"
     REOPEN = "listen again"
     CONNECTED = "send what is kept"
@@ -366,7 +364,7 @@ _HOLD: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW_LATER,     C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             C.CLOSE_TURN,      _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.FULL,            _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      C.MUTE_WORDS,    _,               _,               _),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.ERASE_WORDS,   _,               _,               _),
     E.UNMUTED:          (_,             _,                 _,               _,               _,               _),
     E.USER_SPOKE:       (_,             C.HUSH,            C.HUSH,          C.HUSH_AND_REST, C.HUSH,          C.HUSH),
     E.USER_TEXT:        (_,             C.NOTE_TEXT,       C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -386,7 +384,7 @@ _STREAMS: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW,           C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR_AND_WORDS, C.SHUT_EAR, C.SHUT_EAR,      C.SHUT_EAR),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.ERASE_WORDS,   C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
     E.UNMUTED:          (_,             _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
     E.USER_SPOKE:       (_,             C.MARK,            C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN),
     E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -454,22 +452,13 @@ class Conversation:
         ear: the utterances, asked and never changed.
         mouth: the answers, asked and never changed.
         random: a number of [0, 1), for the jitter of redialling.
-        muted: as it was left.
     """
 
-    def __init__(
-        self,
-        talk: Talk,
-        ear: Ear,
-        mouth: Mouth,
-        *,
-        random: Callable[[], float],
-        muted: bool = False,
-    ) -> None:
+    def __init__(self, talk: Talk, ear: Ear, mouth: Mouth, *, random: Callable[[], float]) -> None:
         self.phase = Phase.ASLEEP
         self.link = Link.DOWN
         self.held = False
-        self.muted = muted
+        self.muted = False  # or as the box was left, set before it starts
         self.trouble: Trouble | None = None
         self.missing: set[Trouble] = set()
         self.capped = False  # the owner's money is spent: nothing is dialled
@@ -547,10 +536,8 @@ class Conversation:
     def _take_note(self, event: Event) -> None:
         """Keep the facts that hold in every phase."""
         match event:
-            case Event.MUTED:
-                self._mute()
-            case Event.UNMUTED:
-                self._unmute()
+            case Event.MUTED | Event.UNMUTED:
+                (self._mute if event is Event.MUTED else self._unmute)()
             case Event.STARTED:
                 self._stands = self._talk.mode is Mode.OPEN
             case Event.CAP_REACHED | Event.CAP_LIFTED:
@@ -692,7 +679,6 @@ class Conversation:
             self._do(Action.UPGRADE)
 
     def _open_up(self) -> None:
-        """`open` has started, or is not muted any more."""
         if self._is_to_stand:
             self._begin()
 
@@ -872,14 +858,11 @@ class Conversation:
         else:
             self._do(Action.DISCARD)
 
-    def _mute_words(self) -> None:
+    def _erase_words(self) -> None:
         """Muted before what was said has gone out."""
+        self._shut_ear()
         if not self._asked and (self.link is not Link.UP or self._ear.unsent):
             self._settle()
-
-    def _shut_ear_and_words(self) -> None:
-        self._shut_ear()
-        self._mute_words()
 
     def _open_ear(self) -> None:
         if not self.missing:

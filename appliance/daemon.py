@@ -88,8 +88,8 @@ class Daemon:
             self.utterances,
             self.answers,
             random=parts.random,
-            muted=self.knobs.muted,
         )
+        self.conversation.muted = self.knobs.muted
         self.chronicle = Chronicle(config, parts, self._form)
         self.functions = Functions(config.tools, parts, self)
         self.brief = Brief(config, self.chronicle.history, self.functions.offered(), parts.name)

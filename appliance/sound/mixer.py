@@ -12,6 +12,7 @@ What had to be learned of alsaaudio's `Mixer` (pyalsaaudio 0.11), by reading it 
   * The lowest step of many a control is silence. It is stepped over.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,9 +21,28 @@ import alsaaudio
 from appliance.errors import DeviceError
 from appliance.sound.volume import CONTROLS, control_device, full_db
 
-STEP_DB = 3  # upwards, to leave the step that is silence
+STEP_DB = 1  # upwards, to leave the step that is silence
 FAR_DB = 10.0  # a control so far off what it was set to has not understood, or is silent
+log = logging.getLogger("appliance.sound")
+
 _DB = alsaaudio.VOLUME_UNITS_DB  # of which it has hundredths
+
+
+def find(playback: str, wanted: str) -> "AlsaMixer | None":
+    """The control for a playback name, as `[audio] mixer` wants it; None: a software gain.
+
+    Raises:
+        DeviceError: the control that the owner named is of no use.
+    """
+    if wanted == "none":
+        return None
+    try:
+        return AlsaMixer(playback, wanted)
+    except DeviceError as error:
+        if wanted != "auto":
+            raise
+        log.info("the volume is a software gain: %s", error)
+        return None
 
 
 class AlsaMixer:
