@@ -87,7 +87,7 @@ def real_parts(
         open_microphone=open_microphone,
         open_speaker=open_speaker,
         open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
-        open_lamp=functools.partial(_open_lamp, settings.panel.lamp),
+        open_lamp=functools.partial(_open_lamp, settings.panel),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
         keeps_state=True,
         played=played,
@@ -145,7 +145,7 @@ def _parts(
     key = None if agent.key_command else config.key(agent.url, environ)
     credential = Credential(key, agent.key_command, environ=environ)
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
-    state = _state_folder(environ) if keeps_state else Path()
+    state = state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
@@ -175,7 +175,7 @@ def _parts(
     )
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
+def state_folder(environ: Mapping[str, str]) -> Path:
     """systemd's, else the usual one of the system or of this user; made if it is missing.
 
     Where it cannot be made the box works on, and forgets at each start.
@@ -196,12 +196,12 @@ def _state_name(environ: Mapping[str, str]) -> Path:
     return Path(base) / "voice-appliance"
 
 
-def _open_lamp(lamp: config.Lamp) -> Lamp | None:
-    if lamp.kind == "none":
+def _open_lamp(panel: config.Panel) -> Lamp | None:
+    if panel.lamp.kind == "none":
         return None
-    from appliance.panel.lamp import Lamp as RealLamp  # noqa: PLC0415  # see above
+    from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
 
-    return RealLamp(lamp.pin)
+    return open_lamp(panel)
 
 
 def _open_button(pin: int, pressed: Tell, released: Tell) -> Button:

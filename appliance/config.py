@@ -4,7 +4,8 @@ Every key has a default, so the empty file is a box that works; only an entry of
 say what it is. Unknown keys are faults, because a misspelt key that is passed over is a setting
 that its owner believes in, and so is every other key that could have no effect beside the rest.
 All faults come in one `ConfigError`, each with file, section, key, value and what was wanted:
-how they are found is `config_reader`'s, and what is known of the agent's tables `config_wire`'s.
+how they are found is `config_reader`'s, what is known of the agent's tables `config_wire`'s, and
+what is known of lamps and boards `config_panel`'s.
 
 The API key is no setting and never part of a message.
 """
@@ -20,6 +21,7 @@ from msgspec import Meta, Struct, field
 
 from appliance.agent import early_access, v1
 from appliance.agent.dialect import is_early_access
+from appliance.config_panel import Face, Pin, beneath, compare_face, lamp_pins
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
@@ -158,7 +160,6 @@ def _conversation(limit_s: float) -> str:
 
 # The sections. Units are in the names.
 
-Pin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers of the 40-pin header
 Cap = Annotated[float, Meta(ge=0, le=1_000_000)]  # 0: none
 
 
@@ -172,15 +173,18 @@ class Agent(Struct, frozen=True):
 
     url: Annotated[str, rule(_url)] = "wss://agent.deepgram.com/v1/agent/converse"
     dialect: Literal["auto", "v1", "early-access"] = "auto"  # auto: by the path of `url`
-    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next five
+    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next six
     greeting: str = ""  # spoken by `open` only
     prompt: str = "You are a helpful voice assistant. Answer in one or two short spoken sentences."
     listen: Annotated[Table | None, rule(json_fault)] = None
     think: Annotated[Table | list[Table] | None, rule(json_fault)] = None
     speak: Annotated[Table | list[Table] | None, rule(json_fault)] = None
+    think_live: Annotated[Table | None, rule(json_fault)] = None  # by invitation of Deepgram's
     # 128 characters is the documented limit of a tag.
     tags: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], rule(_tags)] = ()
     mip_opt_out: bool = False  # of Deepgram's model improvement programme
+    experimental: bool = False
+    flags: Annotated[Table | None, rule(json_fault)] = None  # as { history = false }
     remember_over_restart: bool = False
     key_command: Annotated[tuple[str, ...], rule(_argv_or_none, wanted=ARGV)] = ()
     ca_file: str = ""  # PEM certificates to trust instead of the system's; "" the system's
@@ -226,23 +230,15 @@ class Audio(Struct, frozen=True):
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
-class Lamp(Struct, frozen=True):
-    """One LED on `pin`, or no lamp; then `pin` means nothing."""
-
-    kind: Literal["led", "none"] = "led"
-    pin: Pin = 25
-
-
 class Buttons(Struct, frozen=True):
     """The pin of each button."""
 
     talk: Pin = 17
 
 
-class Panel(Struct, frozen=True):
+class Panel(Face, frozen=True):
     """Face and fingers."""
 
-    lamp: Lamp = field(default_factory=Lamp)
     buttons: Buttons = field(default_factory=Buttons)
 
 
@@ -332,7 +328,7 @@ def parse(text: str, source: str) -> Settings:
 
 def _parse(text: str, source: str) -> tuple[Reader, Settings]:
     reader = Reader(source, Settings, secrets=SECRETS, elsewhere=ELSEWHERE)
-    settings: Settings = reader.read(text)
+    settings: Settings = reader.read(text, lambda given: beneath(given, Buttons))
     _compare(reader, settings)
     return reader, settings
 
@@ -407,9 +403,12 @@ def _credential(path: Path) -> tuple[str, str]:
 
 def _compare(reader: Reader, settings: Settings) -> None:
     """Tell what contradicts itself."""
-    lamp, talk = settings.panel.lamp, settings.panel.buttons.talk
-    if lamp.kind == "led" and lamp.pin == talk and reader.is_sound("panel"):
-        reader.tell("[panel.buttons]", "talk", talk, "[panel.lamp] has this pin; wanted another")
+    talk = settings.panel.buttons.talk
+    if reader.is_sound("panel"):
+        if talk in lamp_pins(settings.panel.lamp):
+            words = "[panel.lamp] has this pin; wanted another"
+            reader.tell("[panel.buttons]", "talk", talk, words)
+        compare_face(reader, settings.panel)
     for name in ("usd_per_day_max", "usd_per_month_max"):
         cap = getattr(settings.spend, name)
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
@@ -425,7 +424,7 @@ def _compare(reader: Reader, settings: Settings) -> None:
 def _compare_agent(reader: Reader, settings: Settings) -> None:
     """What [agent] says twice, or in vain."""
     agent = settings.agent
-    for name in ("prompt", "greeting", "listen", "think", "speak"):
+    for name in ("prompt", "greeting", "listen", "think", "speak", "think_live"):
         value = getattr(agent, name)
         if agent.id and value != getattr(DEFAULTS.agent, name):
             words = f"id = {shown(agent.id)} is an agent that has its own; wanted one of the two"

@@ -39,6 +39,10 @@ Decided here, where the design left room:
     outlives the plug, and a box may have one button only. In `open` any press unmutes.
   * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
+  * An answer that dries up before its end was told may mean that nobody is there any more: the
+    far end has to prove itself. It counts as over after 1.5 s, as the design has it; but if the
+    connection turns out to be dead within 10 s of that, it was lost while it spoke, and the box
+    says so instead of falling asleep in silence over half an answer.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +61,7 @@ THINK_MORE_S = 5.0  # for each sign that the agent is still at it
 THINK_MAX_S = 60.0
 WAIT_S = 30.0  # an ended utterance waits so long for a connection and to be taken
 SOUND_GAP_S = 1.5  # an answer without its end: so long after the last sample it is over
+UNTOLD_S = 10.0  # and so long its end may have been lost with the link: what a dead one takes
 ECHO_S = 0.3  # a room is quiet so long after the speaker
 GRACE_S = 1.5  # an impatient second press ends nothing
 LAST_ANSWER_S = 60.0  # a full conversation: so long may what goes on go on
@@ -170,6 +175,7 @@ class Action(Enum):
     ALLOW = "the permission is given"
     DENY = "the permission is not given"
     SHUT = "send zeros for the microphone"
+    PROVE = "let the far end prove that it is there"
     CUT = "silence at once; this answer stays dead"
     CUT_BY_SERVER = "silence at once; the agent has stopped by itself"
     PLAY = "play the withheld answer"
@@ -283,7 +289,7 @@ class Cell(Enum):
     RESEND = "redial, send again; nothing kept: trouble"
     LOST_IN_TROUBLE = "redial if words wait"
     PLAY_OUT = "play what is here"
-    FALL_ASLEEP = "sleep"
+    FALL_ASLEEP = "sleep; within 10 s of half an answer: trouble"
     EXPECT_TEXT = "wait for the text"
     NOTE_TEXT = "listen on"
     SAY_AGAIN = "say the end again"
@@ -305,6 +311,7 @@ class Cell(Enum):
     END_IF_DONE = "rest; after 1.5 s if its end was not told"
     REST_UNHEARD = "rest, if it was the awaited one"
     REST = "rest"
+    REST_UNTOLD = "rest, its end was not told"
     HANG_UP = "hang up, sleep"
     HANG_UP_AFTER = "hang up after the answer"
     HANG_UP_NOW = "silence, hang up"
@@ -348,7 +355,7 @@ _ALL: Mapping[Event, Row] = {
     E.THINK_OVER:       (_,             _,                 C.NO_ANSWER,     _,               _,               _),
     E.AUDIO_DONE:       (_,             _,                 C.REST_UNHEARD,  C.END_IF_DRY,    _,               _),
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
-    E.SOUND_OVER:       (_,             _,                 _,               C.REST,          _,               _),
+    E.SOUND_OVER:       (_,             _,                 _,               C.REST_UNTOLD,   _,               _),
     E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
     E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
@@ -473,6 +480,7 @@ class Conversation:
         self._began_s = 0.0  # the press that began to listen
         self._stopped_s = float("-inf")  # the press that last stopped an answer
         self._thinking_since_s = 0.0
+        self._untold_s = float("-inf")  # when an answer was taken to be over, untold
         self._answers_earlier = False  # what is withheld is about an utterance before this one
         self._ending = False  # a press that asks for the end when it is let go
         self._last = False  # hang up after this answer
@@ -557,6 +565,8 @@ class Conversation:
                 self._disarm(Event.PERMISSION_OVER)
             case Event.RELEASED:
                 self._disarm(Event.LONG_PRESS)
+            case Event.AUDIO_DONE | Event.USER_TEXT | Event.USER_SPOKE:
+                self._untold_s = float("-inf")  # somebody is there
             case Event.LINK_UP:
                 self.link = Link.UP
                 self._arm(Event.RENEWAL_DUE, RENEWAL_S)
@@ -573,13 +583,7 @@ class Conversation:
                 if self.muted:
                     self._do(Action.CALL_OFF)
             case Event.PRESSED:
-                self._failures = 0
-                self._stands = self._talk.mode is Mode.OPEN and not self.capped
-                if self.muted or not (self._hold or self.phase is Phase.SPEAKING):
-                    self._arm(Event.LONG_PRESS, self._talk.long_press_s)
-                if self.link is Link.UP and self._talk.max_conversation_s:
-                    self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
-                    self._last = False
+                self._note_press()
             case Event.MICROPHONE_LOST:
                 self.missing.add(Trouble.MICROPHONE_MISSING)
             case Event.MICROPHONE_FOUND:
@@ -592,6 +596,16 @@ class Conversation:
                 self._failures = 0
             case _:
                 pass
+
+    def _note_press(self) -> None:
+        """Somebody is there: what was counted and limited begins anew."""
+        self._failures, self._untold_s = 0, float("-inf")
+        self._stands = self._talk.mode is Mode.OPEN and not self.capped
+        if self.muted or not (self._hold or self.phase is Phase.SPEAKING):
+            self._arm(Event.LONG_PRESS, self._talk.long_press_s)
+        if self.link is Link.UP and self._talk.max_conversation_s:
+            self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+            self._last = False
 
     def _mute(self) -> None:
         self.muted = True
@@ -972,7 +986,7 @@ class Conversation:
                 self._arm(Event.WAIT_OVER, WAIT_S)
         elif not wanted and self._why in (Trouble.LINK_LOST, Trouble.GOING_AWAY):
             self._do(Action.DISCARD)
-            self._sleep()
+            self._sleep_unless_cut_short()
         else:
             self._disarm(*_TURN)
             self._drop_withheld()
@@ -1011,7 +1025,13 @@ class Conversation:
             return
         if not self._hold:
             self._do(Action.DISCARD)
-        self._sleep()
+        self._sleep_unless_cut_short()
+
+    def _sleep_unless_cut_short(self) -> None:
+        if self._why is Trouble.LINK_LOST and self._now - self._untold_s <= UNTOLD_S:
+            self._fail(self._why)
+        else:
+            self._sleep()
 
     # ── the turn ─────────────────────────────────────────────────────────────────────────────
 
@@ -1131,7 +1151,12 @@ class Conversation:
         if self._mouth.done or self.link is not Link.UP:
             self._rest()
         else:
+            self._do(Action.PROVE)
             self._arm(Event.SOUND_OVER, SOUND_GAP_S)
+
+    def _rest_untold(self) -> None:
+        self._rest()
+        self._untold_s = self._now
 
     def _rest_unheard(self) -> None:
         """The answer had no sound; but the end of a dead answer, or of none, says nothing."""

@@ -364,6 +364,14 @@ class Daemon:
         """What is true now."""
         return self._face.status(self._line.request_id)
 
+    def facts(self) -> dict[str, str]:
+        """What each line of the journal says besides: no words of anybody."""
+        return {
+            "session": self._line.request_id,
+            "turn": str(self.utterances.open_number or self.utterances.newest_ended),
+            "phase": self.conversation.phase.value,
+        }
+
     @property
     def volume(self) -> int:
         """How loud the box speaks, 0 to 100."""

@@ -155,6 +155,8 @@ class Face:
             "panel": {
                 "state": "missing" if self._panel_trouble else "open",
                 "trouble": self._panel_trouble or None,
+                "kit": config.panel.kit or None,
+                "lamp": config.panel.lamp.kind,
             },
             "dialect": self._house.brief.dialect.NAME,
             "can_force_end_turn": self._house.brief.can_force_end_turn,

@@ -4,6 +4,7 @@
 permission, and to which session an answer goes.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -14,6 +15,7 @@ import trio
 from appliance.agent.messages import (
     Behavior,
     Call,
+    Called,
     CannotSay,
     Function,
     FunctionAnswer,
@@ -29,6 +31,7 @@ from appliance.agent.tools import (
     Tool,
     Tools,
 )
+from appliance.chronicle import Chronicle
 from appliance.config import Tool as Setting
 from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
@@ -38,6 +41,8 @@ from appliance.sound.volume import asked
 
 class Household(Protocol):
     """The daemon, as far as functions go."""
+
+    chronicle: Chronicle
 
     @property
     def session(self) -> Session | None:
@@ -95,17 +100,18 @@ class Functions:
 
     def call(self, calls: Sequence[Call]) -> None:
         """The agent waits for these."""
-        session = self._house.session
-
-        def answer(said: FunctionAnswer) -> None:
-            """Only to the session that asked, while it stands."""
-            if session is not None and session is self._house.session:
-                session.say(said)
-                self._house.tell(Event.STILL_THINKING)
-
         for call in calls:
             self._house.tell(Event.STILL_THINKING)
-            self._tools.call(call, answer)
+            self._tools.call(call, functools.partial(self._answer, self._house.session, call))
+
+    def _answer(self, session: Session | None, call: Call, said: FunctionAnswer) -> None:
+        """Only to the session that asked, while it stands; but what was done is remembered."""
+        self._house.chronicle.history.called(
+            Called(call.id, call.name, call.arguments, said.content, signature=call.signature)
+        )
+        if session is not None and session is self._house.session:
+            session.say(said)
+            self._house.tell(Event.STILL_THINKING)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """The agent does not wait for these any more."""

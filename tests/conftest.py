@@ -6,6 +6,9 @@ the same way each time; `SEED=n` tries another order, and a failure is replayed 
 
 import os
 import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from trio._core import _run
@@ -15,3 +18,10 @@ from trio._core import _run
 def _a_scheduler_from_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr(_run, "_r", random.Random(int(os.environ.get("SEED", "1"))))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name: the path of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)

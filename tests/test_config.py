@@ -11,6 +11,7 @@ from msgspec import json
 from appliance import config
 from appliance.agent.tools import BUILT_IN
 from appliance.config import Settings, is_loopback, key, parse, read
+from appliance.config_panel import KEYS
 from appliance.config_reader import keys
 from appliance.errors import ConfigError
 
@@ -79,6 +80,9 @@ think = [{ provider = { type = "open_ai", model = "a" } }, { provider = { type =
 speak = { provider = { type = "deepgram", model = "aura-2-orion-en" } }
 tags = ["kitchen", "second floor"]
 mip_opt_out = true
+think_live = { provider = { type = "deepgram", version = "v1" } }
+experimental = true
+flags = { history = false }
 remember_over_restart = true
 key_command = ["/usr/local/bin/mint", "--seconds", "60"]
 ca_file = ""
@@ -104,8 +108,13 @@ prebuffer_ms = 100
 lead_in_ms = 200
 volume = 40
 mixer = "Digital"
+[panel]
+kit = "respeaker-2mic-v2"
+brightness = 50
+night = "22:30-07:00"
+night_brightness = 0
 [panel.lamp]
-kind = "none"
+kind = "apa102"
 [panel.buttons]
 talk = 25
 [log]
@@ -196,7 +205,7 @@ def test_every_key_can_be_set() -> None:
     assert (time.timeout_s, time.output_bytes) == (10.0, 4096)
     assert settings.talk.hang_up_after_s == 1.0
     assert isinstance(settings.talk.hang_up_after_s, float)
-    assert settings.panel.lamp.kind == "none"
+    assert settings.panel.lamp.kind == "apa102"
     named = {f"{section}.{name}" for section, names in keys(Settings).items() for name in names}
     said, section = set(), ""
     for line in EVERY_KEY.splitlines():
@@ -204,7 +213,8 @@ def test_every_key_can_be_set() -> None:
             section = line.strip("[]")
         elif line:
             said.add(f"{section}.{line.split()[0]}")
-    assert named - said == {"panel.lamp.pin"}, "a key without an example"
+    told = {f"panel.lamp.{name}" for names in KEYS.values() for name in names}  # each by its kind
+    assert named - said == told, "a key without an example"
 
 
 def test_settings_are_frozen() -> None:
@@ -306,7 +316,10 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("talk = 3", "talk = 3: wanted a section [talk]"),
         ("[[talk]]", "talk = […]: wanted a section [talk]"),
         ("[panel]\nlamp = 25", "[panel] lamp = 25: wanted a section [panel.lamp]"),
-        ("[panel.lamp]\nkind = 'rgb'", '[panel.lamp] kind = "rgb": wanted one of "led", "none"'),
+        (
+            "[panel.lamp]\nkind = 'neon'",
+            '[panel.lamp] kind = "neon": wanted one of "apa102", "led"',
+        ),
         ("[panel.buttons]\ntlak = 4", "[panel.buttons] tlak = 4: no such key; the nearest is talk"),
         ("[panel.buttons]\ntalk = 3.0", "talk = 3.0: wanted a whole number from 0 to 27"),
         ("[panel.buttons]\ntalk = -1", "talk = -1: wanted a whole number from 0 to 27"),
@@ -405,7 +418,7 @@ def test_a_pin_has_one_owner() -> None:
     assert fault == (
         "box.toml: [panel.buttons] talk = 17: [panel.lamp] has this pin; wanted another"
     )
-    assert parse("[panel]\nlamp.kind = 'none'\nlamp.pin = 17", "box.toml").panel.buttons.talk == 17
+    assert parse("[panel]\nlamp.kind = 'none'", "box.toml").panel.buttons.talk == 17
 
 
 def test_keys_that_are_wrong_themselves_are_not_compared() -> None:

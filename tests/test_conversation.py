@@ -1076,3 +1076,52 @@ TestOpenWalk = OpenWalk.TestCase
 TestWalk.settings = TestTapWalk.settings = TestOpenWalk.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None
 )
+
+
+# ── half an answer ───────────────────────────────────────────────────────────────────────────────
+
+
+def half_an_answer(mode: Mode) -> Desk:
+    """The box rests after an answer that dried up before its end was told."""
+    desk = Desk(mode)
+    desk.talk.phase, desk.talk.link = Phase.SPEAKING, Link.UP
+    desk.mouth.dry = True
+    assert Action.PROVE in desk.tell(Event.SPEAKER_DRY)
+    desk.wait(1.5)
+    assert desk.talk.phase is Phase.RESTING
+    desk.wait(0.5)
+    desk.ear.speaking = False  # `tap` listens again, to nobody
+    return desk
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.TAP])  # `open` listens on, and dials again
+def test_a_link_that_dies_soon_after_half_an_answer_is_told(mode: Mode) -> None:
+    desk = half_an_answer(mode)
+    desk.wait(7.0)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert (desk.talk.phase, desk.talk.trouble) == (Phase.TROUBLE, Trouble.LINK_LOST)
+
+
+def test_a_link_that_is_lost_long_after_it_is_not() -> None:
+    desk = half_an_answer(Mode.HOLD)
+    desk.wait(11.0)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+@pytest.mark.parametrize("sign", [Event.AUDIO_DONE, Event.USER_TEXT, Event.USER_SPOKE])
+def test_a_sign_of_life_after_it_makes_the_answer_whole(sign: Event) -> None:
+    desk = half_an_answer(Mode.HOLD)
+    desk.tell(sign)
+    desk.talk.phase = Phase.RESTING
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.ASLEEP
+
+
+def test_an_answer_whose_end_was_told_asks_for_no_proof() -> None:
+    desk = Desk()
+    desk.talk.phase, desk.talk.link = Phase.SPEAKING, Link.UP
+    desk.mouth.dry = desk.mouth.done = True
+    assert Action.PROVE not in desk.tell(Event.SPEAKER_DRY)
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    assert desk.talk.phase is Phase.ASLEEP

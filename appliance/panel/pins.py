@@ -37,8 +37,8 @@ def input_pin(pin: int) -> DigitalInputDevice:
         return DigitalInputDevice(pin, pull_up=True, bounce_time=BOUNCE_S)
 
 
-def output_pin(pin: int) -> OutputDevice:
-    """`pin` as an output that is low, so that its LED is dark. Never waits.
+def output_pin(pin: int, *, active_high: bool = True) -> OutputDevice:
+    """`pin` as an output that is off: low, or high with `active_high` False. Never waits.
 
     The caller owns it and closes it.
 
@@ -47,7 +47,7 @@ def output_pin(pin: int) -> OutputDevice:
     """
     _find_factory(pin)
     with naming(pin):
-        return OutputDevice(pin)
+        return OutputDevice(pin, active_high=active_high)
 
 
 @contextmanager

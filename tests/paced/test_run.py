@@ -279,12 +279,12 @@ def test_without_pins_everything_works_but_the_panel_which_is_named(house: House
     status = house.status
     assert status["panel"]["state"] == "missing"
     assert "GPIO 17" in status["panel"]["trouble"]
-    assert "button and lamp are missing" in status["sentence"]
+    assert "button or lamp is missing" in status["sentence"]
     with recorded(house) as answer:
         house.question(noise(0.7))
         house.until_phase(Phase.RESTING)
         until(lambda: noise(0.7) in answer.sound)
-    assert "button and lamp are missing" in box.err
+    assert "button or lamp is missing" in box.err
     assert box.end() == 0
     until(lambda: agent.told[-1]["event"] == "is gone (1000)")
 
