@@ -614,6 +614,9 @@ class Conversation:
             self._do(Action.CALL_OFF)
         elif self._ear.unsent:
             self._do(Action.CUT, Action.CALL_OFF)
+        if self.phase in (Phase.ASLEEP, Phase.TROUBLE) and self.link is Link.DIALING:
+            self._do(Action.ABORT)  # `open` was coming back, or words waited
+            self.link = Link.CLOSING
 
     @property
     def _pending(self) -> bool:

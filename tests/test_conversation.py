@@ -254,6 +254,20 @@ def test_a_press_while_muted_stops_sound_and_dials_nothing() -> None:
     assert desk.at(Phase.RESTING)
 
 
+def test_muted_while_open_comes_back_it_gives_the_dial_up_until_it_is_unmuted() -> None:
+    desk = in_open()
+    desk.tell(Event.USER_TEXT)
+    desk.ear.unanswered = False
+    desk.tell(Event.LINK_LOST, Trouble.SERVER_ERROR)
+    assert Action.DIAL in desk.wait(1.0)
+    assert desk.at(Phase.TROUBLE)
+    assert Action.ABORT in desk.tell(Event.MUTED)
+    desk.tell(Event.LINK_DOWN)
+    assert Action.DIAL not in desk.wait(500.0)
+    assert desk.at(Phase.ASLEEP)
+    assert Action.DIAL in desk.tell(Event.UNMUTED)
+
+
 @pytest.mark.parametrize("mode", [Mode.HOLD, Mode.TAP])
 def test_only_a_press_that_began_muted_unmutes_when_it_is_long(mode: Mode) -> None:
     desk = Desk(mode)

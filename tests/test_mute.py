@@ -95,7 +95,7 @@ def fiddle(box: Box, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("settings", PROFILES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_whatever_happens_nothing_is_overheard(
     settings: str, seed: int, wire: Callable[[Box], None], autojump_clock: MockClock
 ) -> None:
