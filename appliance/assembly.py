@@ -4,6 +4,7 @@ The only place that knows both the daemon and the devices. The panel's libraries
 the panel is opened, because they are slow to import and many a machine has no pins.
 """
 
+import functools
 import logging
 import os
 import random
@@ -14,13 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance import config
+from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
+from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
+from appliance.sound import mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
@@ -116,6 +119,7 @@ def real_parts(
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
@@ -149,6 +153,7 @@ def standin_parts(
         socket_path,
         open_microphone=room.open_microphone,
         open_speaker=room.open_speaker,
+        open_mixer=lambda: None,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
         keeps_state=False,
@@ -164,6 +169,7 @@ def _parts(
     *,
     open_microphone: Callable[[], Capture],
     open_speaker: Callable[[], Playback],
+    open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[str, Tell], Button],
     keeps_state: bool,
@@ -183,6 +189,7 @@ def _parts(
         forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
         random=random.SystemRandom().random,
@@ -195,6 +202,7 @@ def _parts(
             if keeps_state and agent.remember_over_restart
             else None
         ),
+        knobs_book=StateFile(state / "knobs", knobs.VERSION) if keeps_state else None,
         keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,

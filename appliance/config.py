@@ -143,6 +143,13 @@ def _card(name: str) -> str:
     return "" if name.isprintable() and name else "wanted the name of an ALSA card on one line"
 
 
+def _control(name: str) -> str:
+    wanted = (
+        'wanted "auto", "none" or the name of a control of the card, as `amixer scontrols` has it'
+    )
+    return "" if name.isprintable() and name and "'" not in name else wanted
+
+
 def _tags(tags: tuple[str, ...]) -> str:
     return "" if all(tags) else "wanted no empty tag"
 
@@ -219,7 +226,8 @@ class Audio(Struct, frozen=True):
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
-    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
+    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # of the first start; then what was set last
+    mixer: Annotated[str, rule(_control)] = "auto"  # a control of the card; "none": a software gain
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 

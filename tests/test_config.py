@@ -60,6 +60,7 @@ message_ms = 40
 prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
+mixer = "auto"
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -106,6 +107,7 @@ message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
 volume = 40
+mixer = "Digital"
 [panel]
 pins = "lgpio"
 kit = "respeaker-2mic-v2"
@@ -353,6 +355,9 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[audio]\nmessage_ms = 201", "wanted a whole number of milliseconds from 20 to 200"),
         ("[audio]\nprebuffer_ms = 1001", "wanted a whole number of milliseconds from 0 to 1000"),
         ("[audio]\nvolume = 101", "from 0 to 100"),
+        ("[audio]\nmixer = ''", 'mixer = "": wanted "auto", "none" or the name of a control'),
+        ("[audio]\nmixer = \"'PCM',0\"", 'wanted "auto", "none" or the name of a control'),
+        ("[audio]\nmixer = false", "mixer = false: wanted"),
         ("[audio]\nlead_in_ms = 2001", "wanted a whole number of milliseconds from 0 to 2000"),
         ("[audio]\ncapture = ''", 'capture = "": wanted the name of an ALSA card'),
         ('[audio]\ncapture = "a\\u0000"', 'capture = "a�": wanted the name of an ALSA card'),

@@ -11,8 +11,10 @@ from appliance.conversation import Phase
 from appliance.errors import DeviceError, Trouble
 from appliance.panel.looks import DARK, HOLLOW, LOOKS, STEADY, TRIPLE
 from appliance.parts import Tell
+from appliance.sound.volume import LOWEST
 from appliance.standin.panel import StandinButton
 from tests.box import Box, a_box, tone
+from tests.test_mute import kept
 
 ALL = """
 [panel.buttons]
@@ -96,6 +98,19 @@ async def test_a_mute_switch_that_is_closed_at_the_start_counts(autojump_clock: 
         assert not is_muted(box)
 
 
+async def test_a_mute_switch_that_is_open_at_the_start_counts_too(
+    autojump_clock: MockClock,
+) -> None:
+    autojump_clock.autojump_threshold = 0.01  # a real thread writes
+    async with a_box(ALL, knobs_book=kept(muted=True)) as box:
+        assert is_muted(box), "a button has no position"
+    async with a_box(SWITCH, knobs_book=kept(muted=True)) as box:
+        assert not is_muted(box)
+        assert happened(box, "mute") == 0
+    async with a_box(SWITCH, knobs_book=kept(muted=True), held=["mute"]) as box:
+        assert is_muted(box)
+
+
 async def test_a_closed_mute_switch_beats_whatever_unmutes(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH + "[talk]\nmode = 'open'", held=["mute"]) as box:
         box.daemon.commands()["unmute"]()
@@ -142,7 +157,7 @@ async def test_a_volume_button_stops_at_the_ends(autojump_clock: MockClock) -> N
         await tap(box, "volume_up", held_s=3)
         assert box.daemon.volume == 100
         await tap(box, "volume_down", held_s=10)
-        assert box.daemon.volume == 0
+        assert box.daemon.volume == LOWEST
 
 
 async def test_a_volume_button_leaves_the_conversation_alone(autojump_clock: MockClock) -> None:
