@@ -4,6 +4,7 @@ The only place that knows both the daemon and the devices. The panel's libraries
 the panel is opened, because they are slow to import and many a machine has no pins.
 """
 
+import functools
 import logging
 import os
 import random
@@ -14,13 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance import config
+from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
+from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
+from appliance.sound import mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
@@ -65,10 +68,11 @@ class _Panel:
         lamp = self._settings.lamp
         if lamp.kind == "none":
             return None
-        self._find_way()
-        from appliance.panel.lamp import Lamp as RealLamp  # noqa: PLC0415  # see above
+        if lamp.kind != "apa102" or lamp.power_pin is not None:  # pixels hang on a bus
+            self._find_way()
+        from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
 
-        return RealLamp(lamp.pin)
+        return open_lamp(self._settings)
 
     def open_button(self, name: str, tell: Tell) -> Button:
         self._find_way()
@@ -115,6 +119,7 @@ def real_parts(
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
@@ -148,6 +153,7 @@ def standin_parts(
         socket_path,
         open_microphone=room.open_microphone,
         open_speaker=room.open_speaker,
+        open_mixer=lambda: None,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
         keeps_state=False,
@@ -163,6 +169,7 @@ def _parts(
     *,
     open_microphone: Callable[[], Capture],
     open_speaker: Callable[[], Playback],
+    open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[str, Tell], Button],
     keeps_state: bool,
@@ -173,7 +180,7 @@ def _parts(
     key = None if agent.key_command else config.key(agent.url, environ)
     credential = Credential(key, agent.key_command, environ=environ)
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
-    state = _state_folder(environ) if keeps_state else Path()
+    state = state_folder(environ) if keeps_state else Path()
     return Parts(
         config=settings,
         connect=dialer,
@@ -182,6 +189,7 @@ def _parts(
         forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
         random=random.SystemRandom().random,
@@ -194,6 +202,7 @@ def _parts(
             if keeps_state and agent.remember_over_restart
             else None
         ),
+        knobs_book=StateFile(state / "knobs", knobs.VERSION) if keeps_state else None,
         keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,
@@ -202,7 +211,7 @@ def _parts(
     )
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
+def state_folder(environ: Mapping[str, str]) -> Path:
     """systemd's, else the usual one of the system or of this user; made if it is missing.
 
     Where it cannot be made the box works on, and forgets at each start.

@@ -7,6 +7,7 @@ themselves.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal, get_args
 
 import msgspec
 
@@ -15,9 +16,13 @@ from appliance.agent.dialect import Dialect
 from appliance.agent.history import History
 from appliance.agent.messages import (
     Ask,
+    ChangeListen,
     ChangePrompt,
+    ChangeThink,
+    ChangeThinkLive,
     ChangeVoice,
     Function,
+    Improvise,
     Say,
     Settings,
     Table,
@@ -26,6 +31,9 @@ from appliance.agent.messages import (
 from appliance.config import Settings as Config
 
 DIALECTS: dict[str, Dialect] = {v1.NAME: v1, early_access.NAME: early_access}
+
+Block = Literal["listen", "think", "speak", "think_live"]
+BLOCKS: tuple[Block, ...] = get_args(Block)
 
 
 class Brief:
@@ -56,10 +64,13 @@ class Brief:
             listen=agent.listen,
             think=agent.think,
             speak=agent.speak,
+            think_live=agent.think_live,
             agent_id=agent.id,
             functions=functions,
             tags=tuple(dict.fromkeys((*agent.tags, *filter(None, [name])))) if is_v1 else (),
             mip_opt_out=agent.mip_opt_out,
+            experimental=agent.experimental,
+            flags=agent.flags,
             ends_are_ours=config.talk.mode == "hold",
         )
 
@@ -100,6 +111,27 @@ class Brief:
         self._settings = replace(self._settings, speak=self.dialect.voice(model))
         return self._changed(ChangeVoice(model))
 
+    def change_block(self, block: Block, table: Table) -> ToAgent:
+        """Another block of the agent from now on; what to tell the connection that stands.
+
+        Raises:
+            CannotSay: the dialect has no words for it.
+        """
+        change: ToAgent
+        match block:
+            case "listen":
+                change, wanted = ChangeListen(table), replace(self._settings, listen=table)
+            case "think":  # it takes the place of prompt and functions too: they are told again
+                wanted = replace(self._settings, think=table)
+                change = ChangeThink(self.dialect.think(wanted))
+            case "speak":
+                change, wanted = ChangeVoice(table), replace(self._settings, speak=table)
+            case "think_live":
+                change, wanted = ChangeThinkLive(table), replace(self._settings, think_live=table)
+        self.dialect.encode(change)
+        self._settings = wanted
+        return self._changed(change)
+
     def _changed(self, change: ToAgent) -> ToAgent:
         """A stored agent has settings of its own: it is told each change on each connection."""
         if self._settings.agent_id:
@@ -107,7 +139,7 @@ class Brief:
             self.changes = [*kept, change]
         return change
 
-    def keep(self, message: Say | Ask) -> None:
+    def keep(self, message: Say | Ask | Improvise) -> None:
         """To be said as soon as the connection stands.
 
         Raises:
@@ -139,5 +171,7 @@ def stands_in(config: Config, url: str) -> Config:
         listen=None,
         think=None,
         speak=None,
+        think_live=None,
+        flags=None,
     )
     return msgspec.structs.replace(config, agent=agent)

@@ -4,7 +4,8 @@ Every key has a default, so the empty file is a box that works; only an entry of
 say what it is. Unknown keys are faults, because a misspelt key that is passed over is a setting
 that its owner believes in, and so is every other key that could have no effect beside the rest.
 All faults come in one `ConfigError`, each with file, section, key, value and what was wanted:
-how they are found is `config_reader`'s, and what is known of the agent's tables `config_wire`'s.
+how they are found is `config_reader`'s, what is known of the agent's tables `config_wire`'s, and
+what is known of lamps and boards `config_panel`'s, of buttons `config_buttons`'s.
 
 The API key is no setting and never part of a message.
 """
@@ -13,13 +14,15 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, field
 
 from appliance.agent import early_access, v1
 from appliance.agent.dialect import is_early_access
+from appliance.config_buttons import Buttons, Gestures, compare_buttons, compare_gestures
+from appliance.config_panel import Face, beneath, compare_face
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
@@ -140,6 +143,13 @@ def _card(name: str) -> str:
     return "" if name.isprintable() and name else "wanted the name of an ALSA card on one line"
 
 
+def _control(name: str) -> str:
+    wanted = (
+        'wanted "auto", "none" or the name of a control of the card, as `amixer scontrols` has it'
+    )
+    return "" if name.isprintable() and name and "'" not in name else wanted
+
+
 def _tags(tags: tuple[str, ...]) -> str:
     return "" if all(tags) else "wanted no empty tag"
 
@@ -151,7 +161,6 @@ def _conversation(limit_s: float) -> str:
 
 # The sections. Units are in the names.
 
-Pin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers of the 40-pin header
 Cap = Annotated[float, Meta(ge=0, le=1_000_000)]  # 0: none
 
 
@@ -165,15 +174,18 @@ class Agent(Struct, frozen=True):
 
     url: Annotated[str, rule(_url)] = "wss://agent.deepgram.com/v1/agent/converse"
     dialect: Literal["auto", "v1", "early-access"] = "auto"  # auto: by the path of `url`
-    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next five
+    id: Annotated[str, rule(_agent_id)] = ""  # of a stored agent: it has all of the next six
     greeting: str = ""  # spoken by `open` only
     prompt: str = "You are a helpful voice assistant. Answer in one or two short spoken sentences."
     listen: Annotated[Table | None, rule(json_fault)] = None
     think: Annotated[Table | list[Table] | None, rule(json_fault)] = None
     speak: Annotated[Table | list[Table] | None, rule(json_fault)] = None
+    think_live: Annotated[Table | None, rule(json_fault)] = None  # by invitation of Deepgram's
     # 128 characters is the documented limit of a tag.
     tags: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], rule(_tags)] = ()
     mip_opt_out: bool = False  # of Deepgram's model improvement programme
+    experimental: bool = False
+    flags: Annotated[Table | None, rule(json_fault)] = None  # as { history = false }
     remember_over_restart: bool = False
     key_command: Annotated[tuple[str, ...], rule(_argv_or_none, wanted=ARGV)] = ()
     ca_file: str = ""  # PEM certificates to trust instead of the system's; "" the system's
@@ -214,80 +226,15 @@ class Audio(Struct, frozen=True):
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
-    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
+    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # of the first start; then what was set last
+    mixer: Annotated[str, rule(_control)] = "auto"  # a control of the card; "none": a software gain
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
-class Lamp(Struct, frozen=True):
-    """One LED on `pin`, or no lamp; then `pin` means nothing."""
-
-    kind: Literal["led", "none"] = "led"
-    pin: Pin = 25
-
-
-class PushButton(Struct, frozen=True, kw_only=True):
-    """A contact between `pin` and ground (active low) or 3.3 V (active high); pin 0: there is none.
-
-    May be written as its pin alone. `pull` "auto" pulls away from what closing it connects to;
-    "none" says that a resistor outside does.
-    """
-
-    SHORT: ClassVar = "pin"
-
-    pin: Pin
-    active: Literal["low", "high"] = "low"
-    pull: Literal["auto", "up", "down", "none"] = "auto"
-
-    @property
-    def pulled(self) -> Literal["up", "down", "none"]:
-        """What `pull` comes to."""
-        if self.pull == "auto":
-            return "up" if self.active == "low" else "down"
-        return self.pull
-
-
-class TalkButton(PushButton, frozen=True, kw_only=True):
-    """The button that there is without being named."""
-
-    pin: Pin = 17
-
-
-class MuteButton(PushButton, frozen=True, kw_only=True):
-    """A button that toggles, or a switch that is muted while it is closed."""
-
-    kind: Literal["push", "switch"] = "push"
-
-
-def _no_button() -> PushButton:
-    return PushButton(pin=0)
-
-
-class Buttons(Struct, frozen=True):
-    """What fingers can do."""
-
-    talk: TalkButton = field(default_factory=TalkButton)
-    mute: MuteButton = field(default_factory=lambda: MuteButton(pin=0))
-    volume_up: PushButton = field(default_factory=_no_button)
-    volume_down: PushButton = field(default_factory=_no_button)
-    forget: PushButton = field(default_factory=_no_button)
-
-    def present(self) -> dict[str, PushButton]:
-        """Those that there are, by their names."""
-        every = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: button for name, button in every.items() if button.pin}
-
-
-class Gestures(Struct, frozen=True):
-    """What the talk button means besides talking."""
-
-    double_press: Literal["none", "mute", "forget", "volume_up", "volume_down"] = "none"
-
-
-class Panel(Struct, frozen=True):
+class Panel(Face, frozen=True):
     """Face and fingers, and the way to their pins: by itself, or that and no other."""
 
     pins: Literal["auto", "gpiod", "lgpio", "rpigpio", "pigpio", "native"] = "auto"
-    lamp: Lamp = field(default_factory=Lamp)
     buttons: Buttons = field(default_factory=Buttons)
     gestures: Gestures = field(default_factory=Gestures)
 
@@ -378,7 +325,7 @@ def parse(text: str, source: str) -> Settings:
 
 def _parse(text: str, source: str) -> tuple[Reader, Settings]:
     reader = Reader(source, Settings, secrets=SECRETS, elsewhere=ELSEWHERE)
-    settings: Settings = reader.read(text)
+    settings: Settings = reader.read(text, lambda given: beneath(given, Buttons))
     _compare(reader, settings)
     return reader, settings
 
@@ -454,7 +401,9 @@ def _credential(path: Path) -> tuple[str, str]:
 def _compare(reader: Reader, settings: Settings) -> None:
     """Tell what contradicts itself."""
     if reader.is_sound("panel"):
-        _compare_panel(reader, settings)
+        compare_face(reader, settings.panel)
+        compare_buttons(reader, settings.panel.lamp, settings.panel.buttons)
+        compare_gestures(reader, settings.panel.gestures, settings.panel.buttons, settings.talk)
     for name in ("usd_per_day_max", "usd_per_month_max"):
         cap = getattr(settings.spend, name)
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
@@ -467,35 +416,10 @@ def _compare(reader: Reader, settings: Settings) -> None:
         _compare_think(reader, settings)
 
 
-def _compare_panel(reader: Reader, settings: Settings) -> None:
-    """What two parts of the panel cannot both have, and contacts that nobody could read."""
-    lamp, buttons = settings.panel.lamp, settings.panel.buttons
-    takers = {lamp.pin: "[panel.lamp]"} if lamp.kind == "led" else {}
-    for name, button in buttons.present().items():
-        if (taker := takers.setdefault(button.pin, name)) != name:
-            words = f"{taker} has this pin; wanted another"
-            reader.tell("[panel.buttons]", name, button.pin, words)
-        if (button.active, button.pull) in {("low", "down"), ("high", "up")}:
-            words = f"active = {shown(button.active)} would never be seen; wanted another"
-            reader.tell(f"[panel.buttons.{name}]", "pull", button.pull, words)
-    double = settings.panel.gestures.double_press
-    if double == "none":
-        return
-    fault = ""
-    if not buttons.talk.pin:
-        fault = "[panel.buttons] talk = 0 is no button; wanted one of the two"
-    elif not settings.talk.tap_ms and reader.is_sound("talk.tap_ms"):
-        fault = "[talk] tap_ms = 0 calls no press short; wanted one of the two"
-    elif settings.talk.mode == "open" and double == "mute" and reader.is_sound("talk.mode"):
-        fault = '[talk] mode = "open" mutes by a single press; wanted another'
-    if fault:
-        reader.tell("[panel.gestures]", "double_press", double, fault)
-
-
 def _compare_agent(reader: Reader, settings: Settings) -> None:
     """What [agent] says twice, or in vain."""
     agent = settings.agent
-    for name in ("prompt", "greeting", "listen", "think", "speak"):
+    for name in ("prompt", "greeting", "listen", "think", "speak", "think_live"):
         value = getattr(agent, name)
         if agent.id and value != getattr(DEFAULTS.agent, name):
             words = f"id = {shown(agent.id)} is an agent that has its own; wanted one of the two"

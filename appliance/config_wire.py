@@ -44,7 +44,8 @@ EARLY_SHAPES = {
     "speak": 'speak = { model = "aura-asteria-en" }',
 }
 # Keys of [agent] that a dialect has no words for.
-WORDLESS: Final = {v1.NAME: (), early_access.NAME: ("id", "tags", "mip_opt_out")}
+EARLY_WORDLESS = ("id", "tags", "mip_opt_out", "experimental", "flags", "think_live")
+WORDLESS: Final = {v1.NAME: (), early_access.NAME: EARLY_WORDLESS}
 
 
 class Refusal(NamedTuple):

@@ -36,8 +36,10 @@ from appliance.fingers import Fingers
 from appliance.functions import Functions
 from appliance.host import control
 from appliance.host.turns import Moment
+from appliance.knobs import Knobs
 from appliance.line import Line
-from appliance.orders import VOLUME_MAX, commands
+from appliance.loudness import Loudness
+from appliance.orders import commands
 from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
@@ -45,10 +47,10 @@ from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
+from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
-VOLUME_STEP = 10  # of 100
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -74,6 +76,7 @@ class Daemon:
         self._parts = parts
         self._mode = Mode(talk.mode)
         self._form = Format(config.audio.rate_hz)
+        self.knobs = Knobs(parts.knobs_book, config.audio.volume)
         self.utterances = Utterances(
             self._form,
             streams=self._mode is not Mode.HOLD,
@@ -87,6 +90,7 @@ class Daemon:
             self.answers,
             random=parts.random,
         )
+        self.conversation.muted = self.knobs.muted
         self.chronicle = Chronicle(config, parts, self._form)
         self.functions = Functions(config.tools, parts, self)
         self.brief = Brief(config, self.chronicle.history, self.functions.offered(), parts.name)
@@ -113,16 +117,16 @@ class Daemon:
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
             began=self._sound_begins,
-            found=lambda: self.tell(Event.SPEAKER_FOUND),
+            found=self._speaker_found,
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
-        self.set_volume(config.audio.volume)
+        self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._was_muted = False
+        self._was_muted = self.conversation.muted
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -143,6 +147,7 @@ class Daemon:
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
+            house.start_soon(self.knobs.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -296,7 +301,9 @@ class Daemon:
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
+        self.knobs.mute(muted=self._was_muted)
         self.utterances.forget_preroll()
+        self._microphone.forget()
         if self.conversation.muted:
             self._microphone.off()
         elif self._preroll_runs:
@@ -332,6 +339,10 @@ class Daemon:
         self.tell(Event.AUDIO_DONE)
         self._speaker.wake()
 
+    def _speaker_found(self) -> None:
+        self.loudness.card_opened()
+        self.tell(Event.SPEAKER_FOUND)
+
     def _sound_begins(self) -> None:
         self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
@@ -350,15 +361,28 @@ class Daemon:
         """What is true now."""
         return self._face.status(self._line.request_id)
 
+    def facts(self) -> dict[str, str]:
+        """What each line of the journal says besides: no words of anybody."""
+        return {
+            "session": self._line.request_id,
+            "turn": str(self.utterances.open_number or self.utterances.newest_ended),
+            "phase": self.conversation.phase.value,
+        }
+
+    @property
+    def volume(self) -> int:
+        """How loud the box speaks, 0 to 100."""
+        return self.loudness.level
+
     def set_volume(self, level: int) -> None:
-        """How loud the box speaks, 0 to 100, until it is started anew."""
-        self.volume = level
-        self._speaker.set_volume(level)
+        """Speak that loud, 0 to 100, over a restart too. The card's control may hold things up."""
+        self.loudness.set(level)
+        self.knobs.turn(level)
         self._face.publish("volume", level=level)
 
     def step_volume(self, steps: int) -> None:
-        """Louder by so many steps, or softer; as far as there is."""
-        self.set_volume(min(max(self.volume + VOLUME_STEP * steps, 0), VOLUME_MAX))
+        """A button for louder, or softer, was pressed so many times; it never silences the box."""
+        self.set_volume(stepped(self.volume, steps))
 
     def toggle_mute(self) -> None:
         """Mute it, or unmute it."""

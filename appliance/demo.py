@@ -237,8 +237,8 @@ class _Script(_Scene):
         rate_hz = parts.config.audio.rate_hz
         self._first = spoken("question.wav", rate_hz)
         self._second = spoken("second.wav", rate_hz)
-        if parts.config.talk.mode != "hold":
-            raise ConfigError(['the demo holds its button; wanted [talk] mode = "hold" for it'])
+        self._holds = parts.config.talk.mode == "hold"
+        self._after = Phase.RESTING if self._holds else Phase.LISTENING  # an answer
         if not parts.config.panel.buttons.talk.pin:
             raise ConfigError(["the demo presses its button; wanted [panel.buttons] talk for it"])
 
@@ -247,22 +247,29 @@ class _Script(_Scene):
         self._say("a question")
         await self._ask(self._first)
         await self._until(Phase.SPEAKING)
-        await self._until(Phase.RESTING)
+        await self._until(self._after)
         self._say("another one, whose answer is interrupted")
         await self._ask(self._second)
         await self._until(Phase.SPEAKING)
         await trio.sleep(INTERRUPT_AFTER_S)
-        pressed_s = trio.current_time()
-        await self._ask(self._first, pressed=lambda: self._measure(pressed_s))
+        await self._ask(self._first, measure=True)
         await self._until(Phase.SPEAKING)
-        await self._until(Phase.RESTING)
+        await self._until(self._after)
 
-    async def _ask(self, words: bytes, *, pressed: Callable[[], None] = lambda: None) -> None:
-        button = self._standins.buttons["talk"]
-        button.press()
-        pressed()
+    async def _ask(self, words: bytes, *, measure: bool = False) -> None:
+        """As its owner would: holding the button, or with a press where one is needed."""
+        button, talk = self._standins.buttons["talk"], self._daemon.conversation
+        needs_press = self._holds or talk.phase is not Phase.LISTENING
+        if needs_press:
+            pressed_s = trio.current_time()
+            button.press()
+            if measure:
+                self._measure(pressed_s)
+        if needs_press and not self._holds:
+            button.release()
         await trio.sleep_until(self._standins.room.say(words))
-        button.release()
+        if self._holds:
+            button.release()
 
     def _measure(self, pressed_s: float) -> None:
         """From the press to the last sample, by the stand-in card's own count."""

@@ -14,6 +14,7 @@ from appliance.brief import Brief
 from appliance.conversation import Conversation
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
+from appliance.loudness import Loudness
 from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
@@ -33,7 +34,7 @@ class Household(Protocol):
     answers: Answers
     meter: Meter
     brief: Brief
-    volume: int
+    loudness: Loudness
 
 
 class Face:
@@ -161,12 +162,14 @@ class Face:
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
-                "volume": self._house.volume,
+                **self._house.loudness.report(),
             },
             "panel": {
                 "state": self._state_of_panel(),
                 "trouble": "; ".join(self._complaints) or None,
                 "pins": self._parts.pins(),
+                "kit": config.panel.kit or None,
+                "lamp": config.panel.lamp.kind,
             },
             "dialect": self._house.brief.dialect.NAME,
             "can_force_end_turn": self._house.brief.can_force_end_turn,

@@ -7,9 +7,10 @@ Decided here:
   * A volume button acts at once, and when held after 0.5 s and then every 0.3 s again.
   * *Forget* cannot be taken back, so its button acts on a long press only (`[talk] long_press_s`).
   * A mute button toggles. A mute switch holds: while it is closed the box is muted, whatever else
-    would unmute it; when it is opened the box is unmuted.
+    would unmute it; when it is opened, or open at the start, the box is unmuted.
   * A button that is closed when the box starts is a trouble that is named, and no press. A switch
-    that is closed is muted. A button whose pin fails while it is held has been let go of.
+    that is closed is muted. A button whose pin fails while it is held has been let go of; a switch
+    leaves the box as it was, and holds it no more.
   * The panel is whatever of it can be had: one button that is missing takes no other with it.
 """
 
@@ -132,22 +133,36 @@ class Fingers:
         except DeviceError as error:
             button.close()
             self._face.miss_panel(error)
-            self._touched(key, Touch.RELEASED)
+            if self._is_switch(key):
+                self._holds_muted = False
+            else:
+                self._touched(key, Touch.RELEASED)
             self._face.show()
 
     # ── what a button tells ──────────────────────────────────────────────────────────────────
 
     def _touched(self, key: _Key, touch: Touch) -> None:
         now_s = trio.current_time()
-        if touch is Touch.RELEASED:
-            if key.is_stuck:
-                self._mind_stuck(key, is_stuck=False)
-            self._act(key, key.finger.release(now_s))
-        elif touch is Touch.PRESSED or self._is_switch(key):
-            self._act(key, key.finger.press(now_s))
-        else:
-            self._mind_stuck(key, is_stuck=True)
+        if self._is_switch(key):
+            self._switch(is_closed=touch in {Touch.PRESSED, Touch.STUCK})
+            return
+        match touch:
+            case Touch.PRESSED:
+                self._act(key, key.finger.press(now_s))
+            case Touch.RELEASED:
+                if key.is_stuck:
+                    self._mind_stuck(key, is_stuck=False)
+                self._act(key, key.finger.release(now_s))
+            case Touch.STUCK:
+                self._mind_stuck(key, is_stuck=True)
+            case Touch.OPEN:
+                return
         self._moved.set()
+
+    def _switch(self, *, is_closed: bool) -> None:
+        self._holds_muted = is_closed
+        if self._house.conversation.muted is not is_closed:
+            self._house.toggle_mute()
 
     def _mind_stuck(self, key: _Key, *, is_stuck: bool) -> None:
         key.is_stuck = is_stuck
@@ -172,9 +187,6 @@ class Fingers:
                     self._house.tell(Event.RELEASED)
                 case "talk", Gesture.DOUBLE:
                     self._do(self._double_press)
-                case "mute", Gesture.PRESS | Gesture.RELEASE if self._is_switch(key):
-                    self._holds_muted = gesture is Gesture.PRESS
-                    self._house.tell(Event.MUTED if self._holds_muted else Event.UNMUTED)
                 case "mute" | "volume_up" | "volume_down", Gesture.PRESS | Gesture.REPEAT:
                     self._do(key.name)
                 case "forget", Gesture.LONG:

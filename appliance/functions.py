@@ -4,6 +4,7 @@
 permission, and to which session an answer goes.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -14,6 +15,7 @@ import trio
 from appliance.agent.messages import (
     Behavior,
     Call,
+    Called,
     CannotSay,
     Function,
     FunctionAnswer,
@@ -29,14 +31,18 @@ from appliance.agent.tools import (
     Tool,
     Tools,
 )
+from appliance.chronicle import Chronicle
 from appliance.config import Tool as Setting
 from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
 from appliance.parts import Parts
+from appliance.sound.volume import asked
 
 
 class Household(Protocol):
     """The daemon, as far as functions go."""
+
+    chronicle: Chronicle
 
     @property
     def session(self) -> Session | None:
@@ -47,6 +53,10 @@ class Household(Protocol):
 
     def publish(self, event: str, **more: object) -> None:
         """Tell those who watch."""
+
+    @property
+    def volume(self) -> int:
+        """How loud it speaks now."""
 
     def set_volume(self, level: int) -> None:
         """How loud the box speaks, 0 to 100."""
@@ -90,17 +100,18 @@ class Functions:
 
     def call(self, calls: Sequence[Call]) -> None:
         """The agent waits for these."""
-        session = self._house.session
-
-        def answer(said: FunctionAnswer) -> None:
-            """Only to the session that asked, while it stands."""
-            if session is not None and session is self._house.session:
-                session.say(said)
-                self._house.tell(Event.STILL_THINKING)
-
         for call in calls:
             self._house.tell(Event.STILL_THINKING)
-            self._tools.call(call, answer)
+            self._tools.call(call, functools.partial(self._answer, self._house.session, call))
+
+    def _answer(self, session: Session | None, call: Call, said: FunctionAnswer) -> None:
+        """Only to the session that asked, while it stands; but what was done is remembered."""
+        self._house.chronicle.history.called(
+            Called(call.id, call.name, call.arguments, said.content, signature=call.signature)
+        )
+        if session is not None and session is self._house.session:
+            session.say(said)
+            self._house.tell(Event.STILL_THINKING)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """The agent does not wait for these any more."""
@@ -128,10 +139,13 @@ class Functions:
         self._house.tell(Event.PERMISSION_ASKED)
 
     def _set_volume(self, arguments: Arguments) -> str:
-        level = arguments["level"]
-        assert isinstance(level, int), "checked by its schema"
-        self._house.set_volume(level)
-        return f"The volume is {level} of 100."
+        level, change = arguments.get("level"), arguments.get("change")
+        assert isinstance(level, int | None), "checked by its schema"
+        assert isinstance(change, int | None), "checked by its schema"
+        if (level is None) is (change is None):
+            return "Not done: wanted one of `level` and `change`."
+        self._house.set_volume(asked(self._house.volume, to=level, by=change))
+        return f"The volume is now {self._house.volume} of 100."
 
     def _end_conversation(self, _: object) -> str:
         self._house.tell(Event.ENDED)
@@ -139,4 +153,4 @@ class Functions:
 
     def _mute_microphone(self, _: object) -> str:
         self._house.tell(Event.MUTED)
-        return "The microphone is off."
+        return "The microphone is off, until a person at this box switches it on."

@@ -87,12 +87,13 @@ class Line:
         self._dialled = trio.Event()
         self._idle = trio.Event()  # no session lives
         self._idle.set()
+        self._leaving = trio.Event()
         self._question = ""  # what goes again as words, on the next connection
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Live with one session after the other, until cancelled."""
+        """Live with one session after the other, until cancelled or let go."""
         while True:
             await self._dialled.wait()
             self._dialled = trio.Event()
@@ -105,6 +106,8 @@ class Line:
                 why = error.trouble
                 log.warning("%s: %s", why.sentence, error)
             self._put_away(session, why)
+            if self._leaving.is_set():  # nobody is to dial again
+                return
             if why is None or self._house.conversation.link is Link.CLOSING:
                 self._house.tell(Event.LINK_DOWN)
             else:
@@ -126,7 +129,8 @@ class Line:
         self._idle.set()
 
     async def let_go(self) -> None:
-        """Close it with a close frame, soon: the box is told to stop."""
+        """Close it with a close frame, soon, and for good: the box is told to stop."""
+        self._leaving.set()
         if self.session is not None:
             self.session.hang_up(STOP_LIMIT_S)
         with trio.move_on_after(STOP_LIMIT_S + 0.1):
@@ -153,6 +157,8 @@ class Line:
         match action:
             case Action.END_AGAIN:
                 session.end_turn_again()
+            case Action.PROVE:
+                session.want_proof()
             case Action.UPGRADE:
                 session.allow_upgrade()
             case Action.HURRY:

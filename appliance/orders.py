@@ -1,20 +1,32 @@
 """What may be asked of a running daemon through its control socket, by name.
 
-What a finger can do a command can do, and what only words can do besides.
+What a finger can do a command can do, and what only words can do besides. Three are for programs
+and have no command line: `change` replaces a block of the agent's settings, `improvise` and
+`to_think_provider` say what Deepgram offers by invitation.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from appliance.agent.messages import Ask, CannotSay, Say, ToAgent
-from appliance.brief import Brief
+from appliance.agent.messages import (
+    Ask,
+    Behavior,
+    CannotSay,
+    Improvise,
+    Say,
+    ToAgent,
+    ToThinkProvider,
+)
+from appliance.brief import BLOCKS, Brief
+from appliance.config_wire import refusals
 from appliance.conversation import Conversation, Event, Phase
 from appliance.errors import Trouble
 from appliance.host.remote import CommandError
+from appliance.loudness import Loudness
 from appliance.purse import Purse
+from appliance.sound.volume import LEVEL_MAX, moved
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
-VOLUME_MAX = 100
 WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
 
 
@@ -31,6 +43,7 @@ class Household(Protocol):
     conversation: Conversation
     brief: Brief
     purse: Purse
+    loudness: Loudness
 
     @property
     def session(self) -> Speaking | None:
@@ -55,7 +68,7 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
             "trouble": talk.trouble.slug if talk.trouble else None,
         }
 
-    def to_be_said(message: Say | Ask) -> dict[str, object]:
+    def to_be_said(message: Say | Ask | Improvise) -> dict[str, object]:
         if house.conversation.phase not in IDLE:
             raise CommandError(f"not now: the box is {house.conversation.phase.value}")
         try:
@@ -64,17 +77,14 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
             raise CommandError(str(error)) from error
         return told(Event.ASKED)
 
-    def changed(message: ToAgent) -> dict[str, object]:
-        session = house.session
-        if session is not None:
-            session.say(message)
-        return {"now": session is not None}
-
-    def volume(level: object) -> dict[str, object]:
-        if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= VOLUME_MAX:
-            raise CommandError(f"wanted a level of 0 to {VOLUME_MAX}")
-        house.set_volume(level)
-        return {"level": level}
+    def volume(level: object = None, change: object = None) -> dict[str, object]:
+        if level is not None and change is not None:
+            raise CommandError("wanted a level or a change, not both")
+        if level is not None:
+            house.set_volume(_whole(level, 0))
+        if change is not None:
+            house.set_volume(moved(house.loudness.level, _whole(change, -LEVEL_MAX)))
+        return house.loudness.report()
 
     return {
         "press": lambda: told(Event.PRESSED),
@@ -86,12 +96,63 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         "spend": house.purse.report,
         "say": lambda text: to_be_said(Say(_words(text))),
         "ask": lambda text: to_be_said(Ask(_words(text))),
-        "prompt": lambda text: changed(house.brief.change_prompt(_words(text))),
-        "voice": lambda model: changed(house.brief.change_voice(_words(model))),
+        "prompt": lambda text: _changed(house, house.brief.change_prompt(_words(text))),
+        "voice": lambda model: _changed(house, house.brief.change_voice(_words(model))),
+        "change": lambda block, table: _change(house, block, table),
+        "improvise": lambda behavior="default": to_be_said(Improvise(_behavior(behavior))),
+        "to_think_provider": lambda content: _to_think_provider(house, content),
     }
+
+
+def _whole(number: object, least: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= LEVEL_MAX:
+        raise CommandError(f"wanted a whole number from {least} to {LEVEL_MAX}")
+    return number
+
+
+def _changed(house: Household, message: ToAgent) -> dict[str, object]:
+    """Also on the connection that stands, if one does."""
+    session = house.session
+    if session is not None:
+        session.say(message)
+    return {"now": session is not None}
+
+
+def _change(house: Household, block: object, table: object) -> dict[str, object]:
+    name = next((one for one in BLOCKS if one == block), None)
+    if name is None:
+        raise CommandError(f"wanted one of the blocks {', '.join(BLOCKS)}")
+    if not isinstance(table, dict):
+        raise CommandError(f"wanted the whole table of {name}")
+    if name != "think_live":
+        for refusal in refusals(house.brief.dialect.NAME, name, table):
+            raise CommandError(f"{refusal.name}: {refusal.words}")
+    try:
+        return _changed(house, house.brief.change_block(name, table))
+    except CannotSay as error:
+        raise CommandError(str(error)) from error
+
+
+def _to_think_provider(house: Household, content: object) -> dict[str, object]:
+    session = house.session
+    if session is None:
+        raise CommandError("not now: there is no connection")
+    try:
+        session.say(ToThinkProvider(content))
+    except CannotSay as error:
+        raise CommandError(str(error)) from error
+    return {}
 
 
 def _words(text: object) -> str:
     if not isinstance(text, str) or not text.strip() or len(text) > WORDS_MAX:
         raise CommandError(f"wanted words, at most {WORDS_MAX} characters of them")
     return text
+
+
+def _behavior(name: object) -> Behavior:
+    try:
+        return Behavior(name)
+    except ValueError:
+        known = ", ".join(one.value for one in Behavior)
+        raise CommandError(f"wanted a behavior: one of {known}") from None

@@ -11,6 +11,7 @@ import trio
 from appliance.agent.tools import Run
 from appliance.config import Settings as Config
 from appliance.host import command
+from appliance.loudness import Mixer
 from appliance.panel.gestures import Touch
 from appliance.panel.looks import Look
 from appliance.purse import Book
@@ -80,6 +81,8 @@ class Parts:
     wall: Callable[[], float] = time.time
     spend_book: Book | None = None
     history_book: Book | None = None
+    knobs_book: Book | None = None
+    open_mixer: Callable[[], Mixer | None] = lambda: None  # may raise DeviceError
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None

@@ -19,8 +19,10 @@ from appliance.conversation import Phase
 from appliance.daemon import Daemon
 from appliance.errors import AgentError
 from appliance.host import command
+from appliance.loudness import Mixer
 from appliance.panel.looks import Look
 from appliance.parts import Parts, Tell
+from appliance.purse import Book
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -175,6 +177,9 @@ async def a_box(
     manners: Manners | None = None,
     between: type[Network] = Network,
     run_command: Run = command.run,
+    *,
+    knobs_book: Book | None = None,
+    mixer: Mixer | None = None,
     held: Iterable[str] = (),
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML; `held` are buttons that are closed by then."""
@@ -206,6 +211,8 @@ async def a_box(
                 manager=manager,
                 name="test",
                 run_command=run_command,
+                knobs_book=knobs_book,
+                open_mixer=lambda: mixer,
             )
         )
         gone = trio.Event()

@@ -25,7 +25,15 @@ from tests.fake_chip import FakeChips
 
 LED_PIN = 25
 BUTTON_PIN = 17
-PRESSED, RELEASED, STUCK = Touch.PRESSED, Touch.RELEASED, Touch.STUCK
+PRESSED, RELEASED, STUCK, OPEN = Touch.PRESSED, Touch.RELEASED, Touch.STUCK, Touch.OPEN
+
+
+class Told(list[Touch]):
+    """What a button tells, but for that it was open at the start."""
+
+    def append(self, touch: Touch) -> None:
+        if touch is not OPEN:
+            super().append(touch)
 
 
 @pytest.fixture
@@ -78,7 +86,7 @@ MakeRig = Callable[[], Rig]
 
 @pytest.fixture(params=["mock", "lines", "standin"])
 def make(request: pytest.FixtureRequest, nursery: trio.Nursery) -> MakeRig:
-    told: list[Touch] = []
+    told = Told()
 
     def on_a_pin() -> Rig:
         mock: MockFactory = request.getfixturevalue("mock")
@@ -130,7 +138,7 @@ async def test_a_closed_button_tells_nothing_and_its_run_ends(make: MakeRig) -> 
 
 
 def test_a_finger_on_a_closed_standin_is_not_told() -> None:
-    told: list[Touch] = []
+    told = Told()
     button = StandinButton(told.append)
     button.close()
     button.press()
@@ -166,7 +174,7 @@ async def test_a_press_in_a_foreign_thread_is_told_in_ours(
 
 
 def test_a_press_after_the_loop_has_ended_is_passed_over(mock: MockFactory) -> None:
-    told: list[Touch] = []
+    told = Told()
 
     async def make() -> Button:
         return Button(BUTTON_PIN, told.append)
@@ -183,13 +191,14 @@ def test_a_press_after_the_loop_has_ended_is_passed_over(mock: MockFactory) -> N
 
 @pytest.fixture(params=["mock", "lines"])
 def pin_rig(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, list[Touch], Any]]:
-    def make(**how: Any) -> tuple[Any, list[Touch], Any]:
-        told: list[Touch] = []
+    def make(tell: Callable[[Touch], None] | None = None) -> tuple[Any, list[Touch], Any]:
+        told = Told()
         if request.param == "lines":
             chips: FakeChips = request.getfixturevalue("chips")
-            return Button(BUTTON_PIN, told.append, **how), told, chips
+            return Button(BUTTON_PIN, tell or told.append), told, chips
         mock: MockFactory = request.getfixturevalue("mock")
-        return Button(BUTTON_PIN, told.append, **how), told, _MockFinger(mock.pin(BUTTON_PIN))
+        finger = _MockFinger(mock.pin(BUTTON_PIN))
+        return Button(BUTTON_PIN, tell or told.append), told, finger
 
     return make
 
@@ -268,6 +277,19 @@ async def test_a_button_that_is_held_at_the_start_is_stuck_until_it_is_let_go(
     button.close()
 
 
+async def test_a_button_that_is_open_at_the_start_is_told_so_once(
+    pin_rig: Callable[..., tuple[Any, list[Touch], Any]],
+    nursery: trio.Nursery,
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    told: list[Touch] = []
+    button, _, _ = pin_rig(tell=told.append)
+    nursery.start_soon(button.run)
+    await pass_(mock_clock, SETTLE_S + 1)
+    assert told == [OPEN]
+    button.close()
+
+
 @pytest.mark.parametrize(
     ("active", "pull", "closed"),
     [("low", "up", False), ("high", "down", True), ("low", "none", False), ("high", "none", True)],
@@ -280,7 +302,7 @@ async def test_contacts_to_ground_and_to_the_supply(
     nursery: trio.Nursery,
 ) -> None:
     chips.driven[BUTTON_PIN] = not closed
-    told: list[Touch] = []
+    told = Told()
     button = Button(BUTTON_PIN, told.append, active=active, pull=pull)
     nursery.start_soon(button.run)
     await settle()

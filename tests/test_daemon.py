@@ -381,6 +381,22 @@ async def test_told_to_stop_it_closes_and_goes_in_any_phase(autojump_clock: Mock
                 assert box.connection.close_code == 1000
 
 
+@pytest.mark.parametrize("mode", ["tap", "open"])
+async def test_told_to_stop_while_it_listens_it_does_not_dial_again(
+    autojump_clock: MockClock, mode: str
+) -> None:
+    async with a_box(f'[talk]\nmode = "{mode}"') as box:
+        if mode == "tap":
+            box.button.press()
+            box.button.release()
+        await trio.sleep(1.0)
+        assert box.at(Phase.LISTENING)
+        box.daemon.stop()
+        await box.gone.wait()
+        assert len(box.network.dials) == 1
+        assert box.connection.close_code == 1000
+
+
 # ── trouble ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -28,6 +28,7 @@ from appliance.agent.messages import (
     ChangeListen,
     ChangePrompt,
     ChangeThink,
+    ChangeThinkLive,
     ChangeVoice,
     Closing,
     EndOfThought,
@@ -38,6 +39,7 @@ from appliance.agent.messages import (
     FunctionAnswer,
     FunctionCalling,
     FunctionsWanted,
+    Improvise,
     KeepAlive,
     Metadata,
     Said,
@@ -47,6 +49,7 @@ from appliance.agent.messages import (
     SettingsApplied,
     Side,
     ToAgent,
+    ToThinkProvider,
     Unhandled,
     UserStartedSpeaking,
     UserText,
@@ -252,6 +255,9 @@ UNSAYABLE: list[ToAgent] = [
     Ask("What time is it?"),
     Say("Dinner is ready.", Behavior.QUEUE),
     Say("Dinner is ready.", Behavior.INTERRUPT),
+    ChangeThinkLive({}),
+    Improvise(),
+    ToThinkProvider("calm"),
 ]
 
 

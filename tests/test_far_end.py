@@ -29,7 +29,7 @@ def context(box: Box) -> list[tuple[str, str]]:
     return [(it["role"], it["content"]) for it in messages]
 
 
-def order(box: Box, name: str, **words: str) -> object:
+def order(box: Box, name: str, **words: object) -> object:
     return box.daemon.commands()[name](**words)
 
 
@@ -143,6 +143,51 @@ async def test_prompt_and_voice_change_this_connection_and_those_that_follow(
         agent = (box.connection.settings or {})["agent"]
         assert agent["think"]["prompt"] == "Be brief."
         assert agent["speak"]["provider"]["model"] == "flux-kit-en"
+
+
+async def test_a_block_changes_this_connection_and_those_that_follow(
+    autojump_clock: MockClock,
+) -> None:
+    mind = {"provider": {"type": "anthropic", "model": "claude-haiku"}}
+    async with a_box("[talk]\nhang_up_after_s = 1") as box:
+        await ask(box)
+        assert order(box, "change", block="think", table=mind) == {"now": True}
+        await box.until(Phase.ASLEEP)
+        [told] = [it for it in box.connection.messages if it["type"] == "UpdateThink"]
+        assert told["think"]["provider"] == mind["provider"]
+        assert told["think"]["prompt"]  # it takes the place of the whole block
+        assert [one["name"] for one in told["think"]["functions"]]
+        await ask(box)
+        assert (box.connection.settings or {})["agent"]["think"] == told["think"]
+
+
+@pytest.mark.parametrize(
+    ("block", "table", "words"),
+    [
+        ("ears", {}, "one of the blocks listen, think, speak, think_live"),
+        ("listen", "nova-3", "the whole table of listen"),
+        ("speak", {"model": "aura-2"}, "early-access shape"),
+    ],
+)
+async def test_a_block_that_would_be_refused_is_refused_here(
+    autojump_clock: MockClock, block: str, table: object, words: str
+) -> None:
+    async with a_box() as box:
+        with pytest.raises(CommandError, match=words):
+            order(box, "change", block=block, table=table)
+
+
+async def test_what_is_by_invitation_is_said_where_there_is_somebody_to_hear_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box() as box:
+        with pytest.raises(CommandError, match="no connection"):
+            order(box, "to_think_provider", content={"mood": "calm"})
+        with pytest.raises(CommandError, match="default, queue, interrupt"):
+            order(box, "improvise", behavior="loud")
+        await ask(box)
+        order(box, "to_think_provider", content={"mood": "calm"})
+        await box.until(Phase.ASLEEP)  # nobody has invited us: the server ends it
 
 
 # ── money ────────────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +323,7 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
 async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: MockClock) -> None:
     manners = Manners(calls=(Call(2, "set_volume", '{"level": 50}'),))
     async with a_box(manners=manners) as box:
-        order(box, "volume", level=100)  # type: ignore[arg-type]
+        order(box, "volume", level=100)
         await ask(box)
         loud = max(array("h", bytes(box.room.heard[-1][1])))
         await box.say(tone(1.0))
@@ -286,7 +331,7 @@ async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: Mock
         await box.until(Phase.RESTING)
         half = max(array("h", bytes(box.room.heard[-1][1])))
         assert half == pytest.approx(loud / 10, rel=0.01)  # -20 dB
-        with pytest.raises(CommandError, match="0 to 100"):
+        with pytest.raises(CommandError, match="from 0 to 100"):
             order(box, "volume", level="loud")
 
 

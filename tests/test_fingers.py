@@ -11,8 +11,10 @@ from appliance.conversation import Phase
 from appliance.errors import DeviceError, Trouble
 from appliance.panel.looks import DARK, HOLLOW, LOOKS, STEADY, TRIPLE
 from appliance.parts import Tell
+from appliance.sound.volume import LOWEST
 from appliance.standin.panel import StandinButton
 from tests.box import Box, a_box, tone
+from tests.test_mute import kept
 
 ALL = """
 [panel.buttons]
@@ -40,6 +42,14 @@ def happened(box: Box, what: str) -> int:
 
 def is_muted(box: Box) -> bool:
     return box.daemon.conversation.muted
+
+
+def panel_of(box: Box) -> tuple[str, str | None]:
+    """Its state, and its trouble, as `status` has them."""
+    panel = box.daemon.status()["panel"]
+    assert isinstance(panel, dict)
+    assert panel["pins"] is None, "stand-ins have none"
+    return panel["state"], panel["trouble"]
 
 
 # Mute
@@ -83,9 +93,22 @@ async def test_a_mute_switch_mutes_while_it_is_closed(autojump_clock: MockClock)
 async def test_a_mute_switch_that_is_closed_at_the_start_counts(autojump_clock: MockClock) -> None:
     async with a_box(SWITCH, held=["mute"]) as box:
         assert is_muted(box)
-        assert box.daemon.status()["panel"] == {"state": "open", "trouble": None, "pins": None}
+        assert panel_of(box) == ("open", None)
         box.buttons["mute"].release()
         assert not is_muted(box)
+
+
+async def test_a_mute_switch_that_is_open_at_the_start_counts_too(
+    autojump_clock: MockClock,
+) -> None:
+    autojump_clock.autojump_threshold = 0.01  # a real thread writes
+    async with a_box(ALL, knobs_book=kept(muted=True)) as box:
+        assert is_muted(box), "a button has no position"
+    async with a_box(SWITCH, knobs_book=kept(muted=True)) as box:
+        assert not is_muted(box)
+        assert happened(box, "mute") == 0
+    async with a_box(SWITCH, knobs_book=kept(muted=True), held=["mute"]) as box:
+        assert is_muted(box)
 
 
 async def test_a_closed_mute_switch_beats_whatever_unmutes(autojump_clock: MockClock) -> None:
@@ -134,7 +157,7 @@ async def test_a_volume_button_stops_at_the_ends(autojump_clock: MockClock) -> N
         await tap(box, "volume_up", held_s=3)
         assert box.daemon.volume == 100
         await tap(box, "volume_down", held_s=10)
-        assert box.daemon.volume == 0
+        assert box.daemon.volume == LOWEST
 
 
 async def test_a_volume_button_leaves_the_conversation_alone(autojump_clock: MockClock) -> None:
@@ -233,16 +256,14 @@ async def test_a_button_that_is_held_at_the_start_is_named_and_opens_no_session(
             assert box.network.dials == []
             assert not box.daemon.conversation.held
             assert box.look is TRIPLE
-            panel = box.daemon.status()["panel"]
             told = "GPIO 17: the button 'talk' is held since the start"
-            assert panel == {"state": "stuck", "trouble": told, "pins": None}
+            assert panel_of(box) == ("stuck", told)
             assert box.manager.told[-1] == f"asleep; {Trouble.BUTTON_STUCK.sentence}"
             assert f"{Trouble.BUTTON_STUCK.sentence}: {told}" in caplog.text
             box.button.release()
             assert box.phase is Phase.ASLEEP
             assert box.look is DARK
-            panel = box.daemon.status()["panel"]
-            assert panel == {"state": "open", "trouble": None, "pins": None}
+            assert panel_of(box) == ("open", None)
             assert "GPIO 17: the button 'talk' has been let go" in caplog.text
             await box.say(tone(1))
             await box.until(Phase.SPEAKING)
@@ -288,13 +309,26 @@ async def test_a_button_whose_pin_fails_while_it_is_held_has_been_let_go_of(
         assert box.phase is Phase.LISTENING
         button.failed.set()
         await box.until(Phase.THINKING)
-        panel = box.daemon.status()["panel"]
-        assert isinstance(panel, dict)
-        assert panel["state"] == "missing"
-        assert panel["trouble"] == "GPIO 17: /dev/gpiochip0: No such device"
+        assert panel_of(box) == ("missing", "GPIO 17: /dev/gpiochip0: No such device")
         await box.until(Phase.SPEAKING)
         box.daemon.commands()["press"]()
         assert box.phase is Phase.LISTENING, "a command still presses"
+
+
+async def test_a_mute_switch_whose_pin_fails_leaves_the_box_muted_until_it_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr("tests.box.StandinButton", lambda tell, is_down: FailingButton(tell))
+    async with a_box(SWITCH) as box:
+        switch = box.buttons["mute"]
+        assert isinstance(switch, FailingButton)
+        switch.press()
+        switch.failed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert panel_of(box)[0] == "missing"
+        assert is_muted(box)
+        box.daemon.commands()["unmute"]()
+        assert not is_muted(box)
 
 
 async def test_a_button_that_cannot_be_had_takes_no_other_with_it(
@@ -307,9 +341,7 @@ async def test_a_button_that_cannot_be_had_takes_no_other_with_it(
 
     monkeypatch.setattr("tests.box.StandinButton", open_or_fail)
     async with a_box(ALL) as box:
-        panel = box.daemon.status()["panel"]
-        assert isinstance(panel, dict)
-        assert panel["trouble"] == "GPIO 22: mute: in use; GPIO 22: forget: in use"
+        assert panel_of(box) == ("missing", "GPIO 22: mute: in use; GPIO 22: forget: in use")
         assert box.look is TRIPLE
         await tap(box, "volume_down")
         assert box.daemon.volume == 90

@@ -33,6 +33,7 @@ class World:
         self.level = closed
         self.contact = Contact(self.now_s)
         self.told: list[tuple[float, Touch]] = []
+        self.opened_s: float | None = None  # when it was told that it is open at the start
 
     def set(self, level: bool, *, lost: bool = False) -> None:
         if level is not self.level:
@@ -53,7 +54,11 @@ class World:
         return looks
 
     def _tell(self, touch: Touch | None) -> None:
-        if touch is not None:
+        if touch is Touch.OPEN:
+            assert self.opened_s is None
+            assert self.told == []
+            self.opened_s = self.now_s
+        elif touch is not None:
             self.told.append((round(self.now_s, 6), touch))
 
     @property
@@ -134,6 +139,16 @@ def test_an_edge_while_in_doubt_settles_it() -> None:
     assert contact.look(False, 1.11) is None
 
 
+def test_a_contact_that_is_open_at_the_start_is_told_once() -> None:
+    world = World()
+    world.pass_(1)
+    assert world.opened_s == SETTLE_S
+    world.set(True)
+    world.set(False)
+    world.pass_(1)
+    assert world.touches == [Touch.PRESSED, Touch.RELEASED]
+
+
 def test_a_contact_that_is_closed_at_the_start_is_stuck_and_then_as_any() -> None:
     world = World(closed=True)
     world.pass_(1)
@@ -149,6 +164,7 @@ def test_a_contact_that_opens_while_it_is_charged_is_not_stuck() -> None:
     world.set(False)
     world.pass_(1)
     assert world.touches == []
+    assert world.opened_s is not None
 
 
 def test_a_press_right_after_the_start_is_one() -> None:

@@ -1,14 +1,15 @@
 """What was said, and what a new session is told of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.agent.history import CHARACTERS_MAX, TURNS_MAX, VERSION, History
-from appliance.agent.messages import Said, Side
+from appliance.agent.history import CHARACTERS_MAX, RESPONSE_MAX, TURNS_MAX, VERSION, History
+from appliance.agent.messages import Called, Said, Side
 
 REMEMBER_S = 600.0
 HELLO = Said(Side.USER, "Hello.")
@@ -23,6 +24,11 @@ def one_turn(at_s: float = 0.0) -> History:
     history.agent_said("How are you?", 32_000, at_s)
     history.answer_ended()
     return history
+
+
+def texts_of(told: tuple[Said | Called, ...]) -> list[str]:
+    """What was said; nothing else is expected."""
+    return [one.text for one in told if isinstance(one, Said)]
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────
@@ -233,20 +239,20 @@ def test_no_more_turns_are_kept_than_the_newest_forty() -> None:
     for n in range(TURNS_MAX + 5):
         history.user_said(f"{n}", 0.0)
     told = history.replay(1.0)
-    assert [one.text for one in told] == [f"{n}" for n in range(5, TURNS_MAX + 5)]
+    assert texts_of(told) == [f"{n}" for n in range(5, TURNS_MAX + 5)]
 
 
 def test_of_long_turns_fewer_are_kept() -> None:
     history = History(REMEMBER_S)
     for n in range(10):
         history.user_said(f"{n}" * (CHARACTERS_MAX // 4), 0.0)
-    assert [one.text[0] for one in history.replay(1.0)] == ["6", "7", "8", "9"]
+    assert [text[0] for text in texts_of(history.replay(1.0))] == ["6", "7", "8", "9"]
 
 
 def test_the_newest_turn_is_kept_however_long_it_is() -> None:
     history = one_turn()
     history.user_said("x" * (CHARACTERS_MAX + 1), 1.0)
-    assert [len(one.text) for one in history.replay(2.0)] == [CHARACTERS_MAX + 1]
+    assert [len(text) for text in texts_of(history.replay(2.0))] == [CHARACTERS_MAX + 1]
 
 
 TURNS = st.lists(
@@ -274,7 +280,7 @@ def test_whatever_is_said_what_is_told_is_bounded_and_the_newest(
                 history.answer_ended()
             case _:
                 history.answer_cut(0)
-    told = [one.text for one in history.replay(1.0)]
+    told = texts_of(history.replay(1.0))
     assert told == texts[len(texts) - len(told) :]
     assert len(told) <= TURNS_MAX
     assert sum(map(len, told)) <= CHARACTERS_MAX or len(told) == 1
@@ -383,3 +389,45 @@ def test_whatever_was_said_comes_back_from_the_file(said: list[tuple[str, str]])
     other = History(REMEMBER_S)
     other.load(history.save(100.0, 0.0), wall_s=101.0, now_s=0.0)
     assert other.replay(0.0) == history.replay(0.0)
+
+
+# ── what was called ──────────────────────────────────────────────────────────────────────────────
+
+LIGHT = Called("fc_1", "light", '{"on": true}', "The light is on.", signature="s")
+
+
+def test_a_function_that_was_called_is_told_again_and_is_no_open_question() -> None:
+    history = History(REMEMBER_S)
+    history.user_said("Hello.", 0.0)
+    assert history.last_question == "Hello."
+    history.called(LIGHT)
+    assert history.last_question == ""
+    assert history.replay(1.0) == (HELLO, LIGHT)
+    assert history.replay(1.0, without_last=True) == (HELLO, LIGHT)
+
+
+def test_what_it_gave_is_told_in_part_if_it_is_long() -> None:
+    history = History(REMEMBER_S)
+    history.user_said("Hello.", 0.0)
+    history.called(replace(LIGHT, response="x" * (RESPONSE_MAX + 1)))
+    assert history.replay(1.0)[1] == replace(LIGHT, response="x" * RESPONSE_MAX)
+
+
+def test_calls_count_towards_the_bound() -> None:
+    history = one_turn()
+    for _ in range(CHARACTERS_MAX // RESPONSE_MAX + 1):
+        history.called(replace(LIGHT, response="x" * RESPONSE_MAX))
+    told = history.replay(1.0)
+    assert HELLO not in told
+    assert sum(
+        len(one.response) + len(one.arguments) for one in told if isinstance(one, Called)
+    ) <= (CHARACTERS_MAX)
+
+
+def test_over_a_restart_only_words_go() -> None:
+    history = History(REMEMBER_S)
+    history.user_said("Hello.", 0.0)
+    history.called(LIGHT)
+    again = History(REMEMBER_S)
+    again.load(history.save(100.0, 1.0), 101.0, 0.0)
+    assert again.replay(0.0) == (HELLO,)

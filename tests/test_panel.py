@@ -265,7 +265,7 @@ class StepsOf(trio.abc.Instrument):
 async def test_a_steady_lamp_wakes_nobody(
     factory: MockFactory, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    lamp, counting = Lamp(LED_PIN), StepsOf("Lamp.run")
+    lamp, counting = Lamp(LED_PIN), StepsOf("Player.run")
     nursery.start_soon(lamp.run)
     for it, steps in [(STEADY, 0), (WINK, 100), (DARK, 0)]:
         lamp.show(it)

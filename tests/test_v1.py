@@ -22,10 +22,12 @@ from appliance.agent.messages import (
     Ask,
     Behavior,
     Call,
+    Called,
     Changed,
     ChangeListen,
     ChangePrompt,
     ChangeThink,
+    ChangeThinkLive,
     ChangeVoice,
     EndTurn,
     Failed,
@@ -37,6 +39,7 @@ from appliance.agent.messages import (
     FunctionAnswered,
     FunctionsCancelled,
     FunctionsWanted,
+    Improvise,
     KeepAlive,
     Latencies,
     Remembered,
@@ -47,6 +50,7 @@ from appliance.agent.messages import (
     SettingsApplied,
     Side,
     ToAgent,
+    ToThinkProvider,
     TurnEnded,
     Unhandled,
     UserStartedSpeaking,
@@ -57,6 +61,7 @@ from appliance.agent.messages import (
 from appliance.config import parse
 from appliance.errors import AgentMisspoke, Retry, Trouble
 from appliance.standin import schema, values
+from appliance.standin.terms import Fault
 
 FLUX: dict[str, object] = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
 NOVA: dict[str, object] = {"type": "deepgram", "version": "v1", "model": "nova-3"}
@@ -319,6 +324,75 @@ SAID: list[tuple[ToAgent, dict[str, Any]]] = [
 ]
 
 
+BY_INVITATION: list[tuple[ToAgent, dict[str, Any]]] = [
+    (
+        ChangeThinkLive({"provider": {"type": "deepgram", "version": "v1"}}),
+        {
+            "type": "UpdateThink_Live",
+            "think_live": {"provider": {"type": "deepgram", "version": "v1"}},
+        },
+    ),
+    (
+        Improvise(Behavior.QUEUE),
+        {"type": "InjectAgentMessage", "is_dynamic": True, "behavior": "queue"},
+    ),
+    (
+        ToThinkProvider({"mood": ["calm", 1, None]}),
+        {"type": "__customToThinkProvider", "content": {"mood": ["calm", 1, None]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "frame"), BY_INVITATION)
+def test_what_is_by_invitation_to_the_letter(message: ToAgent, frame: dict[str, Any]) -> None:
+    encoded = v1.encode(message)
+    assert json.loads(encoded) == frame
+    with pytest.raises(Fault):  # who was not invited is refused
+        schema.read(encoded)
+
+
+def test_think_live_goes_with_the_settings_of_who_was_invited() -> None:
+    live = {"provider": {"type": "deepgram", "version": "v1"}}
+    frame = v1.encode(settings(think_live=live))
+    assert json.loads(frame)["agent"]["think_live"] == live
+    with pytest.raises(Fault):
+        schema.read(frame)
+
+
+def test_flags_and_experiments_lie_at_the_top() -> None:
+    said = sent(settings(flags={"history": False}, experimental=True))
+    assert (said["flags"], said["experimental"]) == ({"history": False}, True)
+    assert not {"flags", "experimental"} & set(sent(settings()))
+
+
+def test_a_function_that_was_called_is_told_again() -> None:
+    calls = (
+        Called("fc_1", "light", '{"on": true}', "on"),
+        Called("fc_2", "light", "{}", "off", is_ours=False, signature="AY89"),
+    )
+    said = sent(settings(history=(Said(Side.USER, "Light!"), *calls)))
+    ours = {
+        "id": "fc_1",
+        "name": "light",
+        "client_side": True,
+        "arguments": '{"on": true}',
+        "response": "on",
+    }
+    theirs = {
+        "id": "fc_2",
+        "name": "light",
+        "client_side": False,
+        "arguments": "{}",
+        "response": "off",
+        "thought_signature": "AY89",
+    }
+    assert said["agent"]["context"]["messages"] == [
+        {"type": "History", "role": "user", "content": "Light!"},
+        {"type": "History", "function_calls": [ours]},
+        {"type": "History", "function_calls": [theirs]},
+    ]
+
+
 @pytest.mark.parametrize(("message", "frame"), SAID)
 def test_every_message_of_ours_to_the_letter(message: ToAgent, frame: dict[str, Any]) -> None:
     encoded = v1.encode(message)
@@ -336,7 +410,8 @@ def test_every_message_of_ours_to_the_letter(message: ToAgent, frame: dict[str, 
 
 
 def test_every_message_of_ours_is_in_the_list_above() -> None:
-    assert {type(message) for message, _ in SAID} | {Settings} == set(get_args(ToAgent))
+    listed = [*SAID, *BY_INVITATION]
+    assert {type(message) for message, _ in listed} | {Settings} == set(get_args(ToAgent))
 
 
 def test_a_statement_is_not_pushed_in_unless_that_is_wanted() -> None:

@@ -5,7 +5,7 @@ it nobody asks which one it is, only what it can do.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -62,6 +62,9 @@ class Dialect(Protocol):
 
     def goes_on(self, code: str) -> bool:
         """Whether a session may live on after this `Failed`."""
+
+    def think(self, settings: Settings) -> Mapping[str, object] | Sequence[Mapping[str, object]]:
+        """The whole `think` of these settings: with prompt and functions."""
 
     def voice(self, model: str) -> Mapping[str, object]:
         """The `speak` table of a voice, by its name."""

@@ -15,18 +15,14 @@ import msgspec
 
 from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read
 from appliance.agent.messages import (
-    Ask,
     Behavior,
     Call,
     CannotSay,
     Changed,
-    ChangeListen,
     ChangePrompt,
-    ChangeThink,
     ChangeVoice,
     Closing,
     EndOfThought,
-    EndTurn,
     Failed,
     FromAgent,
     FunctionAnswer,
@@ -34,6 +30,7 @@ from appliance.agent.messages import (
     FunctionsWanted,
     KeepAlive,
     Metadata,
+    Said,
     Say,
     SayRefused,
     Settings,
@@ -113,7 +110,7 @@ def _table(message: ToAgent) -> Table:
             return {"type": "InjectAgentMessage", "message": text}
         case FunctionAnswer(id=call, content=content):
             return {"type": "FunctionCallResponse", "function_call_id": call, "output": content}
-        case ChangeThink() | ChangeListen() | ChangeVoice() | EndTurn() | Say() | Ask():
+        case _:
             raise CannotSay(f"the early-access dialect has no words for {type(message).__name__}")
 
 
@@ -129,11 +126,15 @@ def _settings(said: Settings) -> Table:
         "audio": {"input": audio, "output": {**audio, "container": "none"}},
         "agent": {
             "listen": LISTEN if said.listen is None else said.listen,
-            "think": _think(said),
+            "think": think(said),
             "speak": SPEAK if said.speak is None else said.speak,
         },
     }
-    messages = [{"role": one.who.value, "content": one.text} for one in said.history]
+    messages = [
+        {"role": one.who.value, "content": one.text}
+        for one in said.history
+        if isinstance(one, Said)
+    ]
     if said.greeting:  # there is no greeting but the last statement, spoken again
         messages.append({"role": "assistant", "content": said.greeting})
     if messages:
@@ -141,9 +142,10 @@ def _settings(said: Settings) -> Table:
     return whole
 
 
-def _think(said: Settings) -> Table:
-    think: Table | Sequence[Table] = THINK if said.think is None else said.think
-    first = think if isinstance(think, Mapping) else think[0]  # it knows no fallbacks
+def think(said: Settings) -> Table:
+    """The whole `think` table of these settings."""
+    given: Table | Sequence[Table] = THINK if said.think is None else said.think
+    first = given if isinstance(given, Mapping) else given[0]  # it knows no fallbacks
     ours: dict[str, object] = {}
     if said.prompt:
         ours["instructions"] = said.prompt

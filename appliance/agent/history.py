@@ -7,18 +7,22 @@ sound of a sentence is taken to begin where the answer's sound stood when its te
 
 Words that nobody has answered are left out of a replay: they go again by themselves, as sound or
 as text.
+
+A function that was called is told again as well, so that the model knows what it has done. That
+goes over connections, not over restarts: then only words do.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from appliance.agent.messages import Said, Side
+from appliance.agent.messages import Called, Said, Side
 
 TURNS_MAX = 40  # Deepgram's own device remembers as many
 CHARACTERS_MAX = 6000  # of all turns: the model reads them before each answer
+RESPONSE_MAX = 500  # characters of what a function gave
 VERSION = 1  # of the file
 
 
@@ -50,7 +54,7 @@ class History:
 
     def __init__(self, remember_for_s: float) -> None:
         self._remember_for_s = remember_for_s
-        self._turns: deque[Said] = deque()
+        self._turns: deque[Said | Called] = deque()
         self._answer: list[_Sentence] = []  # of the answer that has not ended
         self._newest_s = float("-inf")
         self._is_greeting = False
@@ -73,6 +77,10 @@ class History:
         self._newest_s = now_s
         self._answer.append(_Sentence(text, sound_bytes))
 
+    def called(self, call: Called) -> None:
+        """A function was called and answered, in the middle of an answer."""
+        self._add(replace(call, response=call.response[:RESPONSE_MAX]))
+
     def answer_ended(self) -> None:
         """All of its sentences count."""
         self._close(self._answer)
@@ -93,11 +101,10 @@ class History:
         self._is_greeting = self._is_greeting and not self._answer
         self._answer = []
 
-    def _add(self, said: Said) -> None:
-        self._turns.append(said)
+    def _add(self, one: Said | Called) -> None:
+        self._turns.append(one)
         while len(self._turns) > 1 and (
-            len(self._turns) > TURNS_MAX
-            or sum(len(one.text) for one in self._turns) > CHARACTERS_MAX
+            len(self._turns) > TURNS_MAX or sum(map(_length, self._turns)) > CHARACTERS_MAX
         ):
             self._turns.popleft()
 
@@ -107,7 +114,7 @@ class History:
         """Whether there is something that a new session should be told."""
         return bool(self._turns) and now_s - self._newest_s < self._remember_for_s
 
-    def replay(self, now_s: float, *, without_last: bool = False) -> tuple[Said, ...]:
+    def replay(self, now_s: float, *, without_last: bool = False) -> tuple[Said | Called, ...]:
         """What a new session is told.
 
         Args:
@@ -119,23 +126,22 @@ class History:
             self._turns.clear()
             return ()
         turns = tuple(self._turns)
-        if without_last and turns[-1].who is Side.USER:
+        if without_last and _is_question(turns[-1]):
             turns = turns[:-1]
         return turns
 
     @property
     def last_question(self) -> str:
         """The user's last words, if nothing of an answer to them was heard or told; else ""."""
-        if self._turns and self._turns[-1].who is Side.USER and not self._answer:
-            return self._turns[-1].text
-        return ""
+        last = self._turns[-1] if self._turns and not self._answer else None
+        return last.text if isinstance(last, Said) and last.who is Side.USER else ""
 
     # ── over a restart ───────────────────────────────────────────────────────────────────────
 
     def save(self, wall_s: float, now_s: float) -> bytes:
         """As a file, with the time of the newest turn by the wall clock."""
         self.answer_ended()
-        turns = [_Turn(one.who, one.text) for one in self._turns]
+        turns = [_Turn(one.who, one.text) for one in self._turns if isinstance(one, Said)]
         age_s = now_s - self._newest_s if turns else 0.0
         return msgspec.json.encode(_File(VERSION, wall_s - age_s, turns))
 
@@ -152,3 +158,12 @@ class History:
         if 0 <= age_s < self._remember_for_s:
             self._turns = deque(Said(one.who, one.text) for one in saved.turns)
             self._newest_s = now_s - age_s
+
+
+def _is_question(one: Said | Called) -> bool:
+    return isinstance(one, Said) and one.who is Side.USER
+
+
+def _length(one: Said | Called) -> int:
+    """Characters that the model reads."""
+    return len(one.text) if isinstance(one, Said) else len(one.arguments) + len(one.response)

@@ -28,6 +28,18 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Called:
+    """A function that was called and answered, as it is told again; `arguments` as they came."""
+
+    id: str
+    name: str
+    arguments: str
+    response: str
+    is_ours: bool = True
+    signature: str | None = None
+
+
+@dataclass(frozen=True)
 class Function:
     """What the agent may call on this box; `parameters` is a JSON schema of an object."""
 
@@ -45,6 +57,7 @@ class Settings:
     """The first thing said on a connection.
 
     `listen`, `think` and `speak` are the owner's tables; None leaves the choice to the dialect.
+    `think_live` is by invitation, and absent unless the owner has one.
     """
 
     rate_hz: int
@@ -55,10 +68,13 @@ class Settings:
     encoding: str = "linear16"  # or "mulaw", "alaw"; both ways
     agent_id: str = ""  # a stored agent in place of listen, think and speak
     greeting: str = ""
-    history: tuple[Said, ...] = ()
+    think_live: Table | None = None
+    history: tuple[Said | Called, ...] = ()
     functions: tuple[Function, ...] = ()
     tags: tuple[str, ...] = ()
     mip_opt_out: bool = False
+    experimental: bool = False
+    flags: Table | None = None
     ends_are_ours: bool = False  # `hold`: a pause must end nothing, if the server can be told so
     force_end_turn: bool = True  # the server is thought to know `EndTurn`
 
@@ -101,6 +117,13 @@ class ChangeListen:
     listen: Table
 
 
+@dataclass(frozen=True)
+class ChangeThinkLive:
+    """Other manners of Think Live, which is by invitation: the whole block."""
+
+    think_live: Table
+
+
 class Behavior(Enum):
     """What an injected statement does to one that is being made."""
 
@@ -115,6 +138,20 @@ class Say:
 
     text: str
     behavior: Behavior = Behavior.DEFAULT
+
+
+@dataclass(frozen=True)
+class Improvise:
+    """The agent is to say something, in words of its own; by invitation, with Think Live."""
+
+    behavior: Behavior = Behavior.DEFAULT
+
+
+@dataclass(frozen=True)
+class ToThinkProvider:
+    """Anything that JSON knows, for the owner's own language model; the agent passes it on."""
+
+    content: object
 
 
 @dataclass(frozen=True)
@@ -142,7 +179,10 @@ ToAgent = (
     | ChangeThink
     | ChangeVoice
     | ChangeListen
+    | ChangeThinkLive
     | Say
+    | Improvise
+    | ToThinkProvider
     | Ask
     | FunctionAnswer
 )

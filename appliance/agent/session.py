@@ -176,6 +176,10 @@ class Session:
             self._messages.append(frame)
             self.wake()
 
+    def want_proof(self) -> None:
+        """Whoever is there has to prove it, within `PROOF_LIMIT_S`: by a pong."""
+        self._doubted.set()
+
     def end_turn_again(self) -> None:
         """A second of silence and the end once more.
 
@@ -184,7 +188,7 @@ class Session:
         Whoever is there has to prove it: a link that is dead must not pass for an agent that has
         heard nothing.
         """
-        self._doubted.set()
+        self.want_proof()
         if self._applied and self._can_end_turn:
             self._start_tail(TAIL_AGAIN_S)
             self._end_after_tail = True

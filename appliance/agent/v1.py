@@ -19,10 +19,12 @@ from appliance.agent.dialect import SHARED, Reader, always, function_table, of, 
 from appliance.agent.messages import (
     Ask,
     Call,
+    Called,
     Changed,
     ChangeListen,
     ChangePrompt,
     ChangeThink,
+    ChangeThinkLive,
     ChangeVoice,
     EndTurn,
     Failed,
@@ -34,6 +36,7 @@ from appliance.agent.messages import (
     FunctionAnswered,
     FunctionsCancelled,
     FunctionsWanted,
+    Improvise,
     KeepAlive,
     Latencies,
     Remembered,
@@ -44,6 +47,7 @@ from appliance.agent.messages import (
     Side,
     Table,
     ToAgent,
+    ToThinkProvider,
     TurnEnded,
     Warned,
     Welcome,
@@ -155,8 +159,8 @@ def _table(message: ToAgent) -> Table:
             return {"type": "ForceEndTurn"}
         case ChangePrompt(prompt):
             return {"type": "UpdatePrompt", "prompt": prompt}
-        case ChangeThink(think):
-            return {"type": "UpdateThink", "think": think}
+        case ChangeThink(block):
+            return {"type": "UpdateThink", "think": block}
         case ChangeVoice(speak):
             return {
                 "type": "UpdateSpeak",
@@ -164,6 +168,12 @@ def _table(message: ToAgent) -> Table:
             }
         case ChangeListen(listen):
             return {"type": "UpdateListen", "listen": listen}
+        case ChangeThinkLive(think_live):
+            return {"type": "UpdateThink_Live", "think_live": think_live}
+        case Improvise(behavior):
+            return {"type": "InjectAgentMessage", "is_dynamic": True, "behavior": behavior.value}
+        case ToThinkProvider(content):
+            return {"type": "__customToThinkProvider", "content": content}
         case Say(text, behavior):  # `content` in the migration guide; `message` everywhere else
             return {"type": "InjectAgentMessage", "message": text, "behavior": behavior.value}
         case Ask(text):
@@ -200,25 +210,41 @@ def _settings(said: Settings) -> Table:
         whole["tags"] = list(said.tags)
     if said.mip_opt_out:
         whole["mip_opt_out"] = True
+    if said.experimental:
+        whole["experimental"] = True
+    if said.flags is not None:  # at the top: the documentation wraps it, schema and SDK do not
+        whole["flags"] = said.flags
     return whole
 
 
 def _agent(said: Settings) -> Table:
     agent: dict[str, object] = {
         "listen": _listen(said),
-        "think": _think(said),
+        "think": think(said),
         "speak": SPEAK if said.speak is None else said.speak,
     }
+    if said.think_live is not None:
+        agent["think_live"] = said.think_live
     if said.greeting:
         agent["greeting"] = said.greeting
     if said.history:
-        agent["context"] = {
-            "messages": [
-                {"type": "History", "role": one.who.value, "content": one.text}
-                for one in said.history
-            ]
-        }
+        agent["context"] = {"messages": [_told_again(one) for one in said.history]}
     return agent
+
+
+def _told_again(one: Said | Called) -> Table:
+    if isinstance(one, Said):
+        return {"type": "History", "role": one.who.value, "content": one.text}
+    signature = {} if one.signature is None else {"thought_signature": one.signature}
+    call = {
+        "id": one.id,
+        "name": one.name,
+        "client_side": one.is_ours,
+        "arguments": one.arguments,
+        "response": one.response,
+        **signature,
+    }
+    return {"type": "History", "function_calls": [call]}
 
 
 def _listen_of(said: Settings) -> Table:
@@ -244,17 +270,17 @@ def _listen(said: Settings) -> Table:
     return {**listen, "provider": {**ours, **provider}}
 
 
-def _think(said: Settings) -> Table | Sequence[Table]:
+def think(said: Settings) -> Table | Sequence[Table]:
     """The prompt and the functions in each entry that has none of its own."""
     ours: dict[str, object] = {}
     if said.prompt:
         ours["prompt"] = said.prompt
     if said.functions:
         ours["functions"] = [_function(one) for one in said.functions]
-    think = THINK if said.think is None else said.think
-    if isinstance(think, Mapping):
-        return {**ours, **think}
-    return [{**ours, **entry} for entry in think]
+    given = THINK if said.think is None else said.think
+    if isinstance(given, Mapping):
+        return {**ours, **given}
+    return [{**ours, **entry} for entry in given]
 
 
 def _function(function: Function) -> Table:

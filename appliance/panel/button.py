@@ -15,8 +15,8 @@ from appliance.panel.pins import InputPin
 class Button:
     """Tells of each press and each release, in trio's thread and in their order.
 
-    `tell` must not wait. A contact that is closed already when `run` begins is told as stuck, and
-    later as released.
+    `tell` must not wait. Soon after `run` begins the contact is told once as open or stuck, unless
+    a press was quicker.
 
     Raises:
         DeviceError: this machine has no pins, or this one is taken or not there.

@@ -37,6 +37,7 @@ class Touch(Enum):
     PRESSED = "pressed"
     RELEASED = "released"
     STUCK = "closed since the start"
+    OPEN = "open at the start"
 
 
 class Contact:
@@ -46,15 +47,16 @@ class Contact:
         self.is_closed = False
         self.next_look_s = now_s + SETTLE_S  # when to look; infinity if there is no need
         self._since_s = now_s
-        self._is_new = True  # neither an edge has come nor a look been taken
+        self._is_new = True  # nothing has been told of it
         self._doubted = False
 
     def edge(self, is_closed: bool, now_s: float) -> Touch | None:
         """An edge was told; what is new by it."""
-        self._is_new = False
         self._doubted = False
         self.next_look_s = now_s + SETTLE_S
-        return self._believe(is_closed, now_s)
+        touch = self._believe(is_closed, now_s)
+        self._is_new = self._is_new and touch is None
+        return touch
 
     def look(self, is_closed: bool, now_s: float) -> Touch | None:
         """The level was read; what is new by it."""
@@ -64,11 +66,13 @@ class Contact:
             self.next_look_s = now_s + CONFIRM_S
             return None
         self._doubted = False
-        is_stuck, self._is_new = self._is_new, False
         touch = self._believe(is_closed, now_s)
         closed_s = now_s - self._since_s
         self.next_look_s = now_s + max(SETTLE_S, LOOK_AGAIN * closed_s) if is_closed else inf
-        return Touch.STUCK if touch is Touch.PRESSED and is_stuck else touch
+        if self._is_new:
+            self._is_new = False
+            return Touch.STUCK if is_closed else Touch.OPEN
+        return touch
 
     def _believe(self, is_closed: bool, now_s: float) -> Touch | None:
         if is_closed is self.is_closed:

@@ -132,7 +132,7 @@ class InputPin:
             self._changed(active)
 
 
-def output_pin(pin: int, active_high: bool = True) -> OutputDevice:
+def output_pin(pin: int, *, active_high: bool = True) -> OutputDevice:
     """`pin` as an output that is off: low, or high if it is not `active_high`. Never waits.
 
     The caller owns it and closes it.

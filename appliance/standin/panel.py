@@ -56,9 +56,11 @@ class StandinButton:
         self._ended = trio.Event()
 
     async def run(self) -> None:
-        """Tell if it is stuck; then wait until cancelled or closed: the rest tells by itself."""
+        """Tell whether it is stuck; then wait until cancelled or closed: the rest tells itself."""
         if self._is_stuck:
             self._tell(Touch.STUCK)
+        elif not self._down and not self._closed:
+            self._tell(Touch.OPEN)
         await self._ended.wait()
 
     def press(self) -> None:

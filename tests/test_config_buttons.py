@@ -2,7 +2,8 @@
 
 import pytest
 
-from appliance.config import MuteButton, PushButton, TalkButton, parse
+from appliance.config import parse
+from appliance.config_buttons import MuteButton, PushButton, TalkButton
 from appliance.errors import ConfigError
 
 
@@ -42,6 +43,22 @@ def test_a_button_is_a_pin_or_a_table() -> None:
         "mute": "up",
         "volume_up": "up",
         "volume_down": "none",
+    }
+
+
+def test_a_kit_gives_pins_and_its_owner_may_say_more_of_them_or_other_ones() -> None:
+    kit = "[panel]\nkit = 'satellite1'\n"
+    assert parse(kit, "box.toml").panel.buttons.present() == {
+        "talk": TalkButton(pin=23),
+        "mute": MuteButton(pin=22),
+        "volume_up": PushButton(pin=17),
+        "volume_down": PushButton(pin=27),
+    }
+    more = "buttons.mute = { kind = 'switch' }\nbuttons.talk = 5\nbuttons.volume_up = 0"
+    assert parse(kit + more, "box.toml").panel.buttons.present() == {
+        "talk": TalkButton(pin=5),
+        "mute": MuteButton(pin=22, kind="switch"),
+        "volume_down": PushButton(pin=27),
     }
 
 
