@@ -6,11 +6,14 @@ the libraries of the daemon.
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("check", "read the settings and the key, and say what is wrong", _check)
+    kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
+    kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
     command("press", "press the button", _ask)
@@ -100,8 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
     for name, words in (*said, ("prompt", "give the agent another prompt")):
         command(name, words, _ask).add_argument("text", metavar="TEXT")
-    volume = command("volume", "how loud the box speaks (0 to 100), until its next start", _ask)
-    volume.add_argument("level", metavar="N", type=int)
+    volume = command("volume", "how loud the box speaks", _volume)
+    said_of_n = "0 (silent) to 100; +N or -N louder or softer by so much; without it, what it is"
+    volume.add_argument("level", metavar="N", type=_level, nargs="?", help=said_of_n)
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 
@@ -111,6 +117,23 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("wanted 0 to 65535")
     return port
+
+
+def _level(text: str) -> dict[str, int]:
+    try:
+        return {"change" if text[:1] in ("+", "-") else "level": int(text)}
+    except ValueError:
+        raise argparse.ArgumentTypeError("wanted N, +N or -N") from None
+
+
+def _kit(name: str) -> str:
+    from appliance.panel import kits
+
+    if name not in kits.KITS:
+        raise argparse.ArgumentTypeError(
+            f"no such kit: {name}; the nearest is {kits.nearest(name)}"
+        )
+    return name
 
 
 def _socket() -> Path:
@@ -142,25 +165,53 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from appliance import assembly
     from appliance.daemon import Daemon
-    from appliance.host import service
+    from appliance.host import crash
+    from appliance.host.journal import Log
 
+    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
     settings = _settings(arguments)
     parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
-    stop_log = service.journal(settings.log.level)
+    log, recorder = Log(settings.log.level), crash.Recorder()
+
+    def make() -> Daemon:
+        daemon = Daemon(parts)
+        daemon.subscribe(recorder)
+        log.facts = daemon.facts
+        return daemon
+
     try:
-        trio.run(_until_told, Daemon, parts)
-    except BaseExceptionGroup as group:
-        _raise_ours(group)
+        trio.run(_until_told, make)
+    except (ApplianceError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001  # our own mistake: tell all there is, once
+        _raise_if_ours(error)
+        report = recorder.report(error, _secrets())
+        crash.log.critical("%s", report)
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        crash.keep(assembly.state_folder(os.environ) / "crashes", report, name)
+        return FAILED
     finally:
-        stop_log()
+        log.stop()
     return 0
 
 
-async def _until_told(make: "Callable[..., Daemon]", parts: object) -> None:
+def _secrets() -> list[str]:
+    """What no report may have in it."""
+    from appliance import config
+
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    found = [os.environ.get(config.VARIABLE, "")]
+    if directory:
+        with suppress(OSError, UnicodeDecodeError):
+            found.append((Path(directory) / config.CREDENTIAL).read_text())
+    return [secret.strip() for secret in found]
+
+
+async def _until_told(make: "Callable[[], Daemon]") -> None:
     """Live until SIGTERM or SIGINT."""
     import trio
 
-    daemon = make(parts)
+    daemon = make()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
@@ -173,11 +224,13 @@ async def _until_told(make: "Callable[..., Daemon]", parts: object) -> None:
                 daemon.stop()
 
 
-def _raise_ours(group: BaseExceptionGroup[BaseException]) -> None:
-    """An error that has words for its owner is told in them; our own bugs with all there is."""
-    ours, rest = group.split(ApplianceError)
+def _raise_if_ours(error: BaseException) -> None:
+    """An error that has words for its owner is raised out of its group, to be told in them."""
+    if not isinstance(error, BaseExceptionGroup):
+        return
+    ours, rest = error.split((ApplianceError, KeyboardInterrupt))
     if rest is not None or ours is None:
-        raise group
+        return
     leaf: BaseException = ours
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]
@@ -220,7 +273,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             )
         )
     except BaseExceptionGroup as group:
-        _raise_ours(group)
+        _raise_if_ours(group)
         raise
     if arguments.json:
         _print_json({"event": "report", **vars(report)})
@@ -290,7 +343,8 @@ def _agent(arguments: argparse.Namespace) -> int:
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is None:
             return 0
-        _raise_ours(group)
+        _raise_if_ours(group)
+        raise
     return 0
 
 
@@ -303,19 +357,41 @@ def _check(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if not settings.agent.key_command:
         config.key(settings.agent.url, os.environ)
+    kit = settings.panel.kit
     if arguments.json:
-        _print_json({"ok": True})
+        _print_json({"ok": True, "kit": kit or None})
     else:
-        print("the settings can be used")
+        print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    return 0
+
+
+def _kits(arguments: argparse.Namespace) -> int:
+    from appliance.panel import catalogue
+    from appliance.panel.kits import KITS
+
+    if arguments.json:
+        for kit in [KITS[arguments.kit]] if arguments.kit else KITS.values():
+            _print_json(catalogue.told(kit))
+    else:
+        kit = arguments.kit
+        print("\n".join(catalogue.details(KITS[kit]) if kit else catalogue.overview()))
     return 0
 
 
 def _ask(arguments: argparse.Namespace) -> int:
+    return _ask_with(
+        arguments,
+        {name: getattr(arguments, name) for name in ("text", "model") if name in arguments},
+    )
+
+
+def _volume(arguments: argparse.Namespace) -> int:
+    return _ask_with(arguments, arguments.level or {})
+
+
+def _ask_with(arguments: argparse.Namespace, given: dict[str, object]) -> int:
     from appliance.host import remote
 
-    given = {
-        name: getattr(arguments, name) for name in ("text", "model", "level") if name in arguments
-    }
     answer = remote.call(arguments.socket or _socket(), arguments.command, **given)
     if arguments.json:
         _print_json(answer)

@@ -1,6 +1,7 @@
 """Reads TOML into frozen values, and tells all faults of a file at once. Pure.
 
-It knows no key by name. What a key accepts stands in its type, and what is said of a wrong value
+It knows no key by name. A section with a `SHORT` may be written as the value of that one of its
+keys. What a key accepts stands in its type, and what is said of a wrong value
 is made from that type; what no type can say is a `rule` beside it. Each key is judged by itself,
 so that no fault hides another. A faulty key has its default, and whoever compares keys asks first
 whether they are sound.
@@ -91,10 +92,21 @@ class Reader:
         self._elsewhere = elsewhere
         self._keys = keys(whole)
         self._unsound: set[str] = set()
+        self._given: Table = {}
 
-    def read(self, text: str) -> Any:
-        """What `text` says, as the whole."""
-        return self._section(self._whole, self._document(text), "", "")
+    def read(self, text: str, beneath: Callable[[Table], Table] = lambda _given: {}) -> Any:
+        """What `text` says, as the whole; `beneath` answers what lies under the keys given."""
+        self._given = self._document(text)
+        return self._section(self._whole, _laid_on(self._given, beneath(self._given)), "", "")
+
+    def gave(self, path: str) -> bool:
+        """Whether the owner gave this key, sound or not."""
+        inner: object = self._given
+        for name in path.split("."):
+            if not isinstance(inner, dict) or name not in inner:
+                return False
+            inner = inner[name]
+        return True
 
     def is_sound(self, *paths: str) -> bool:
         """Whether none of these keys, no section around them and nothing in them has a fault."""
@@ -158,7 +170,13 @@ class Reader:
         else:
             if isinstance(value, dict):
                 return self._section(part, value, f"[{path}]", path)
-            fault, judged = f"wanted a section [{path}]", None
+            short = getattr(part, "SHORT", "")
+            if short:
+                kind = next(known.type for known in fields(part) if known.name == short)
+                fault, judged = _judge(name, kind, value)
+                judged = None if fault else part(**{short: judged})
+            else:
+                fault, judged = f"wanted a section [{path}]", None
         if not fault:
             return judged
         self._unsound.add(path)
@@ -214,6 +232,17 @@ class Reader:
         return f"[[{section}]]" if get_origin(known.get(section)) is tuple else f"[{section}]"
 
 
+def _laid_on(given: Table, beneath: Table) -> Table:
+    """`given`, and where it says nothing what lies `beneath` it."""
+    both = dict(given)
+    for name, value in beneath.items():
+        if name not in given:
+            both[name] = value
+        elif isinstance(value, dict) and isinstance(given[name], dict):
+            both[name] = _laid_on(given[name], value)
+    return both
+
+
 def _part(kind: Any) -> type[Struct] | None:
     """What a section is made of, or each of a list of them; None for a plain key."""
     inner = get_args(kind)[0] if get_origin(kind) is tuple else kind
@@ -257,6 +286,8 @@ def _wanted(name: str, info: inspect.Type) -> str:
             isinstance(kind, inspect.ListType) for kind in types
         ):
             return "a table or a list of tables"
+        case inspect.UnionType(types=[inner, inspect.NoneType()]):  # None: not given
+            return _wanted(name, inner)
         case _:
             return "a table"
 

@@ -8,6 +8,8 @@ What needs the emulated machine is looked at only with `--lab`, which `deploy/te
 
 import os
 import random
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     is_lab = collection_path == Path(__file__).parent / "lab"
     return True if is_lab and not config.getoption("--lab") else None
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name: the path of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)

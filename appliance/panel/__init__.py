@@ -1,1 +1,1 @@
-"""Face and fingers: the lamp and its looks, the button."""
+"""Face and fingers: lamps and their looks, the button, the boards that both are soldered to."""

@@ -1,81 +1,101 @@
-"""The lamp: one LED, and one task that plays what it should show.
+"""Lamps on plain pins: one LED, one of three colours, or an LED for each look.
 
-gpiozero could blink by itself, but with a thread for each lamp; a task wakes up only when the
-level changes, and never while the look is steady.
+A pin is on or off, so these lamps know no brightness but some light and none. Dimming them would
+take a thread that switches some hundred times a second, and jitters.
 """
 
-from contextlib import suppress
-from itertools import cycle
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
+from typing import Any
 
-import trio
-
-from appliance.errors import DeviceError
-from appliance.panel.looks import DARK, Look
+from appliance.panel.dimmer import Dimmer
+from appliance.panel.looks import PLAYED_BY, Look
 from appliance.panel.pins import naming, output_pin
+from appliance.panel.player import FULL, Player
+
+HALF = 128  # of 255: from here on a colour's share is a pin that is on
 
 
-class Lamp:
-    """An LED between `pin` and ground, dark until told otherwise.
+class _OnPins(Player):
+    """LEDs on `pins`; a kind says which of them a look wants.
 
     Raises:
-        DeviceError: this machine has no pins, or this one is taken or not there.
+        DeviceError: this machine has no pins, or one of these is taken or not there.
     """
 
-    def __init__(self, pin: int) -> None:
-        self._pin = pin
-        self._look = DARK
-        self._changed = trio.Event()
-        self._fault: DeviceError | None = None
-        self._closed = False
-        self._device = output_pin(pin)
+    def __init__(self, pins: Iterable[int], *, active_high: bool, dimmer: Dimmer) -> None:
+        super().__init__(dimmer)
+        self._device = _Outputs(pins, active_high=active_high)
 
-    def show(self, look: Look) -> None:
-        """Show `look` from now on: its first level at once, the rest as `run` plays it.
+    def _light(self, look: Look, light: float) -> None:
+        self._device.light(self._wanted(look) if light else frozenset())
 
-        Never waits and never fails: a pin that fails ends `run`. What is shown already goes on
-        undisturbed. After `close` nothing is shown.
-        """
-        if self._closed or look == self._look:
-            return
-        self._look = look
-        try:
-            self._light(look.pattern[0][0])
-        except DeviceError as fault:
-            self._fault = fault
-        self._changed.set()
-
-    async def run(self) -> None:
-        """Play looks until cancelled or closed.
-
-        Raises:
-            DeviceError: the pin failed.
-        """
-        while not self._closed:
-            self._changed = trio.Event()
-            if self._fault is not None:
-                raise self._fault
-            await self._play(self._look, until=self._changed)
-
-    def close(self) -> None:
-        """Leave it dark and give the pin back. A second time does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._changed.set()
-        with suppress(DeviceError):  # a lamp that has failed is as dark as we can make it
-            self._light(lit=False)
+    def _let_go(self) -> None:
         self._device.close()
 
-    async def _play(self, look: Look, *, until: trio.Event) -> None:
-        if len(look.pattern) == 1:
-            await until.wait()
-            return
-        for lit, lasts_s in cycle(look.pattern):
-            self._light(lit)
-            with trio.move_on_after(lasts_s):
-                await until.wait()
-                return
+    @abstractmethod
+    def _wanted(self, look: Look) -> AbstractSet[int]:
+        """The pins that are on while `look` is lit."""
 
-    def _light(self, lit: bool) -> None:
-        with naming(self._pin):
-            self._device.value = lit
+
+class Leds(_OnPins):
+    """An LED for each look: `pins` by what looks mean; *listening* is among them.
+
+    A look without an LED is played by another's, in its own rhythm (`PLAYED_BY`).
+    """
+
+    def __init__(
+        self, pins: Mapping[str, int], *, active_high: bool = True, dimmer: Dimmer = FULL
+    ) -> None:
+        super().__init__(pins.values(), active_high=active_high, dimmer=dimmer)
+        self._pins = dict(pins)
+
+    def _wanted(self, look: Look) -> AbstractSet[int]:
+        means = look.means
+        while means not in self._pins:
+            means = PLAYED_BY[means]
+        return {self._pins[means]}
+
+
+class Lamp(Leds):
+    """One LED between `pin` and ground, or with `active_high` False between 3.3 V and `pin`."""
+
+    def __init__(self, pin: int, *, active_high: bool = True, dimmer: Dimmer = FULL) -> None:
+        super().__init__({"listening": pin}, active_high=active_high, dimmer=dimmer)
+
+
+class Rgb(_OnPins):
+    """One LED of three colours: common cathode, or with `active_high` False common anode."""
+
+    def __init__(
+        self, pins: tuple[int, int, int], *, active_high: bool = True, dimmer: Dimmer = FULL
+    ) -> None:
+        super().__init__(pins, active_high=active_high, dimmer=dimmer)
+        self._pins = pins
+
+    def _wanted(self, look: Look) -> AbstractSet[int]:
+        return {pin for pin, share in zip(self._pins, look.color, strict=True) if share >= HALF}
+
+
+class _Outputs:
+    """Pins that are outputs: all of them, or none is kept."""
+
+    def __init__(self, pins: Iterable[int], *, active_high: bool) -> None:
+        self._devices: dict[int, Any] = {}
+        with ExitStack() as opened:
+            for pin in dict.fromkeys(pins):
+                self._devices[pin] = output_pin(pin, active_high=active_high)
+                opened.callback(self._devices[pin].close)
+            self._opened = opened.pop_all()
+
+    def light(self, wanted: AbstractSet[int]) -> None:
+        """Put on the `wanted` and no other. Raises DeviceError."""
+        for pin, device in self._devices.items():
+            with naming(pin):
+                device.value = pin in wanted
+
+    def close(self) -> None:
+        """Give them back. A second time does nothing."""
+        self._opened.close()

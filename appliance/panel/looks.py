@@ -1,14 +1,45 @@
 """Phase -> look, total. Pure.
 
-One LED has to be told apart at a glance from across a room, so looks differ in what the eye sees
-first: always on, always off, slow, quick, mostly off, mostly on, and a group with a pause.
-A look that moves begins at once with the level that its predecessor most likely had not.
+A look is a rhythm and a colour. The rhythm alone has to tell it: on one LED there is nothing else,
+and one man in twelve sees colours otherwise. So rhythms differ in what the eye sees first, at a
+glance from across a room: always on, always off, slow, quick, mostly off, mostly on, and a group
+with a pause. A look that moves begins at once with the level that its predecessor most likely had
+not.
+
+The colour says of what kind the news is: blue, your words are being kept; white, the agent is at
+it; yellow, it is your turn; red, it does not work, or does not hear. These four stay apart also to
+eyes without one kind of cones, and on three pins that are on or off.
+
+Decided here:
+  * Rhythms have two levels, no fades: a fade would wake the box 25 times a second, and most lamps
+    could not show it.
+  * All pixels of a lamp show the same: with three of them a place tells nothing that a colour
+    does not.
+  * With a brightness of 0 a lamp is dark but for what its owner may not miss (`always`): that
+    sound is kept, that a press means *yes*, and why a press does nothing (trouble, cap, mute).
+  * A trouble that has no look of its own shows as the others do.
 """
 
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from appliance.conversation import Phase
 from appliance.errors import Trouble
+
+
+class Color(NamedTuple):
+    """Red, green and blue as the eye weighs them (sRGB), each 0 to 255."""
+
+    red: int
+    green: int
+    blue: int
+
+
+BLACK: Final = Color(0, 0, 0)
+BLUE: Final = Color(0, 0, 255)
+WHITE: Final = Color(255, 255, 255)
+YELLOW: Final = Color(255, 220, 0)
+RED: Final = Color(255, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +47,25 @@ class Look:
     """What a lamp does until it is told otherwise.
 
     `pattern` holds (lit, for how many seconds) and is repeated for ever. With a single entry the
-    lamp stays as it is; the seconds then mean nothing and nobody has to wake up for them.
+    lamp stays as it is; the seconds then mean nothing and nobody has to wake up for them. Lit is
+    lit in `color`. `means` is the word by which a lamp of several LEDs knows which is wanted.
     """
 
     name: str
     pattern: tuple[tuple[bool, float], ...]
+    means: str
+    color: Color
+    always: bool = False  # shown also at a brightness of 0
 
     @property
     def period_s(self) -> float:
         """How long the pattern lasts until it begins again."""
         return sum(lasts_s for _, lasts_s in self.pattern)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it never changes."""
+        return len(self.pattern) == 1
 
     def is_lit(self, elapsed_s: float) -> bool:
         """The level at `elapsed_s` after the look was first shown."""
@@ -37,19 +77,28 @@ class Look:
         return self.pattern[0][0]  # rounding carried us over the end
 
 
-DARK = Look("dark", ((False, 1.0),))
-STEADY = Look("steady", ((True, 1.0),))
-BLINK = Look("slow even blink", ((False, 0.5), (True, 0.5)))
-FLUTTER = Look("quick flutter", ((True, 0.1), (False, 0.1)))
-WINK = Look("short wink", ((True, 0.1), (False, 1.9)))
+DARK = Look("dark", ((False, 1.0),), "asleep", BLACK)
+STEADY = Look("steady", ((True, 1.0),), "listening", BLUE, always=True)
+BLINK = Look("slow even blink", ((False, 0.5), (True, 0.5)), "thinking", WHITE)
+FLUTTER = Look("quick flutter", ((True, 0.1), (False, 0.1)), "speaking", WHITE)
+WINK = Look("short wink", ((True, 0.1), (False, 1.9)), "resting", WHITE)
 TRIPLE = Look(
     "triple blink",
     ((True, 0.15), (False, 0.15), (True, 0.15), (False, 0.15), (True, 0.15), (False, 1.05)),
+    "trouble",
+    RED,
+    always=True,
 )
-HOLLOW = Look("on with a dark wink", ((True, 1.8), (False, 0.2)))
+HOLLOW = Look("on with a dark wink", ((True, 1.8), (False, 0.2)), "muted", RED, always=True)
 
-HURRIED = Look("hurried, mostly on", ((True, 0.3), (False, 0.1)))
-HALTING = Look("long and short", ((True, 0.6), (False, 0.2), (True, 0.2), (False, 1.1)))
+HURRIED = Look("hurried, mostly on", ((True, 0.3), (False, 0.1)), "asking", YELLOW, always=True)
+HALTING = Look(
+    "long and short",
+    ((True, 0.6), (False, 0.2), (True, 0.2), (False, 1.1)),
+    "capped",
+    YELLOW,
+    always=True,
+)
 
 LOOKS = {
     Phase.ASLEEP: DARK,
@@ -59,8 +108,20 @@ LOOKS = {
     Phase.RESTING: WINK,  # connected: the meter runs
     Phase.TROUBLE: TRIPLE,
 }
+EVERY_LOOK: Final = (*LOOKS.values(), HOLLOW, HURRIED, HALTING)
 
 ANSWERING = frozenset({Phase.THINKING, Phase.SPEAKING})
+
+# Where a look has no LED of its own, the LED of which other plays its rhythm.
+PLAYED_BY: Final = {
+    "thinking": "listening",
+    "speaking": "listening",
+    "resting": "listening",
+    "asking": "listening",
+    "trouble": "listening",
+    "muted": "trouble",
+    "capped": "trouble",
+}
 
 
 def look(phase: Phase, *, muted: bool, trouble: Trouble | None, asks: bool = False) -> Look:
