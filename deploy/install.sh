@@ -2,11 +2,12 @@
 # Puts the appliance on this box, or takes it away. Run by root on Raspberry Pi OS or Debian,
 # bookworm or trixie; it may be run again at any time, also after it was cut off.
 #
-#   deploy/install.sh [--wheelhouse FOLDER] [--key-file FILE] [--no-start]
+#   deploy/install.sh [--wheelhouse FOLDER | --extra NAME …] [--key-file FILE] [--no-start]
 #   deploy/install.sh --uninstall [--purge]
 #
 #   --wheelhouse FOLDER  install these wheels (deploy/wheelhouse.sh makes them): no compiler, no
 #                        network. Without it they are built here, from this checkout
+#   --extra NAME         build an extra of pyproject.toml's too
 #   --key-file FILE      the API key; /dev/stdin is a file too. Without it one that is stored is
 #                        kept, and on a terminal it is asked for
 #   --no-start           do all but start it: for images
@@ -27,11 +28,15 @@ read_words() {
     local file
     while (($#)); do
         case $1 in
-            --wheelhouse | --key-file)
+            --wheelhouse | --key-file | --extra)
                 (($# > 1)) || give_up "$1 wants a name"
                 file=$2
                 if [[ $file != /* ]]; then file=$FROM/$file; fi
-                if [[ $1 == --key-file ]]; then key_file=$file; else wheelhouse=$file; fi
+                case $1 in
+                    --wheelhouse) wheelhouse=$file ;;
+                    --key-file) key_file=$file ;;
+                    --extra) EXTRAS+=("$2") ;;
+                esac
                 shift
                 ;;
             --no-start) starts=no ;;
@@ -68,7 +73,7 @@ choose_release() {
     fi
     [[ -f pyproject.toml ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' appliance/__init__.py)
-    MADE_OF="$python, source $(find appliance deploy systemd pyproject.toml "$LOCK" -type f \
+    MADE_OF="$python, with ${EXTRAS[*]}, source $(find appliance deploy systemd pyproject.toml "$LOCK" -type f \
         ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
     name_the_release "$version" "$MADE_OF"
     if [[ $(made_of "$RELEASE") != "$MADE_OF" ]]; then build_wheels; fi
