@@ -1,9 +1,9 @@
 """A Debian with systemd as its first process, in a container: a box without its hardware.
 
 What is pristine lies below and is never written; what a container writes goes into a layer of its
-own, which a next one can be given to stand on, or boot with again. It has no network but its own
-loopback. It is not known to this machine's service manager, which need not be systemd, and has a
-tree of control groups of its own, without controllers: limits of memory and tasks mean nothing.
+own, which a next one can be given to stand on, or boot with again. It is not known to this
+machine's service manager, which need not be systemd, and has a tree of control groups of its own,
+without controllers: limits of memory and tasks mean nothing.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ echo $$ >"$group/cgroup.procs"
 name=$4
 shift 4
 setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
-    --console=pipe -M "$name" --private-network "$@" || true
+    --console=pipe -M "$name" "$@" || true
 echo $$ >/sys/fs/cgroup/cgroup.procs
 find "$group" -depth -type d -exec rmdir {} + || true
 """
@@ -80,14 +80,23 @@ class Container:
     Args:
         layers: what it stands on, the uppermost first; the last is a tree.
         folder: of its own: for its layer, `folder / "layer"`.
-        binds: folders of this machine by where they can be read in it.
+        binds: folders and files of this machine by where they can be read in it.
+        network: it has this machine's, not just a loopback of its own.
     """
 
-    def __init__(self, layers: Sequence[Path], folder: Path, *, binds: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        folder: Path,
+        *,
+        binds: Mapping[str, Path],
+        network: bool = False,
+    ) -> None:
         self.layers = list(layers)
         self.layer = folder / "layer"
         self._folder = folder
         self._binds = binds
+        self._network = network
         self._popen: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -109,12 +118,18 @@ class Container:
             LabError: it does not come up.
         """
         work = Path(tempfile.mkdtemp(dir=self._folder, prefix="work"))
+        units = self.layer / "etc/systemd/system"
+        if self._network and not units.exists():
+            units.mkdir(parents=True)
+            (units / "ssh.service").symlink_to("/dev/null")  # it would listen on our port
+            (units / "ssh.socket").symlink_to("/dev/null")
         self.layer.mkdir(exist_ok=True)
         layers = ":".join(map(str, self.layers))
         words = [
             *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", START),
             *("sh", layers, str(self.layer), str(work), f"box-{os.urandom(4).hex()}"),
+            "--resolv-conf=copy-host" if self._network else "--private-network",
             *(f"--bind-ro={ours}:{theirs}" for theirs, ours in self._binds.items()),
         ]
         with (self._folder / "console").open("wb") as console:
