@@ -10,8 +10,9 @@ table that decides everything). The folders are the things a person can point at
     standin/  a box without a box, for `demo` and for tests
 
 Beside `daemon.py` stand the rooms that it hands things to: `face` tells outside what is true,
-`brief` tells the agent what it must know first, `chronicle` writes down, `functions` does what the
-agent wants done, `purse` minds the money, `orders` are the commands. `assembly` makes the parts.
+`fingers` does what buttons mean, `brief` tells the agent what it must know first, `chronicle`
+writes down, `functions` does what the agent wants done, `purse` minds the money, `orders` are the
+commands. `assembly` makes the parts.
 
 Imports go down only: `cli` > `daemon` > parts that wait > parts that are pure. A test holds that,
 and that each foreign library has one room.
