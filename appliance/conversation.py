@@ -34,6 +34,15 @@ Decided here, where the design left room:
     memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
+  * A trouble is heard as well as shown: only within two minutes of a press or a word, so that
+    nothing talks to an empty house at night, and never under a held button, but when it is let go.
+    Missing hardware that nobody was there to hear of is told by the lamp, and said at the next
+    press. Words that wait for a connection in `hold` are told why, once; in `tap` and `open` sound
+    is being kept meanwhile, so there only the end of the waiting is said. Where the microphone is
+    open beside a complaint (*no answer* in `tap`), it sends zeros until the box listens again.
+  * The listening cue is for a press, not for the box listening again by itself; in `tap` and
+    `open` not once connected, where it would go straight to the agent. The cue for the end of a
+    turn is `hold`'s alone: elsewhere the microphone is open then.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +69,7 @@ RENEWAL_S = 6600.0  # sessions end after two hours, with a warning at 1:55
 RENEWAL_AGAIN_S = 10.0  # somebody is at it: look again
 SHOW_BRIEFLY_S = 3.0
 SHOW_S = 30.0
+ATTENDED_S = 120.0  # somebody is there, so long after a press or a word
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 30.0
 
@@ -174,6 +184,10 @@ class Action(Enum):
     HURRY = "let the closing end within half a second"
     HANG_UP = "close the connection with a close frame"
     ABORT = "give up the connection that is being made"
+    CUE_LISTENING = "the listening cue"
+    CUE_DONE = "the cue for the end of a turn"
+    CUE_TROUBLE = "say what `complaint` is about, or the trouble cue"
+    PROMPT = "say what `complaint` is about, if there are words for it"
 
 
 @dataclass(frozen=True)
@@ -187,6 +201,7 @@ class Talk:
     max_turn_s: float = 60.0
     max_conversation_s: float = 600.0  # 0: none
     long_press_s: float = 3.0
+    audible: frozenset[Action] = frozenset()  # the cues and prompts that the owner wants to hear
 
 
 class Ear(Protocol):
@@ -428,6 +443,7 @@ _OF_LINK = (
     Event.LAST_OVER,
     Event.RENEWAL_DUE,
 )
+_ATTENDED = {Event.PRESSED, Event.RELEASED, Event.USER_SPOKE, Event.USER_TEXT, Event.ASKED}
 _IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
 
@@ -450,6 +466,7 @@ class Conversation:
         self.missing: set[Trouble] = set()
         self.capped = False  # the owner's money is spent: nothing is dialled
         self.asks_permission = False  # a press would allow what the agent wants to do
+        self.complaint: Trouble | None = None  # what is to be heard of last
         self._talk = talk
         self._ear = ear
         self._mouth = mouth
@@ -457,6 +474,8 @@ class Conversation:
         self._table = TABLE[talk.mode]
         self._deadlines: dict[Event, float] = {}
         self._failures = 0  # connections since the last press, or the last answer that was played
+        self._unsaid: Action | None = None  # a complaint that waits for the button to be let go
+        self._attended_s = float("-inf")  # somebody was there
         self._began_s = 0.0  # the press that began to listen
         self._stopped_s = float("-inf")  # the press that last stopped an answer
         self._thinking_since_s = 0.0
@@ -493,6 +512,8 @@ class Conversation:
             self._disarm(Event.PERMISSION_OVER)
             self._do(Action.ALLOW)
             return self._actions
+        if event in _ATTENDED:
+            self._attended_s = now_s
         self._take_note(event)
         getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
         self._keep_standing()
@@ -542,6 +563,7 @@ class Conversation:
                 self._disarm(Event.PERMISSION_OVER)
             case Event.RELEASED:
                 self._disarm(Event.LONG_PRESS)
+                self._say_unsaid()
             case Event.LINK_UP:
                 self.link = Link.UP
                 self._arm(Event.RENEWAL_DUE, RENEWAL_S)
@@ -602,6 +624,7 @@ class Conversation:
             return  # the lamp says why
         if self.missing:
             self._leave()  # and the lamp says what is missing
+            self._complain(self.trouble)
             return
         if self.capped and self.link is not Link.UP:
             self._leave()
@@ -616,6 +639,8 @@ class Conversation:
         self._disarm(*_IDLE, Event.THINK_OVER)
         self._began_s, self._ending, self._answers_earlier = self._now, False, False
         self._do(Action.LISTEN)
+        if self.held and (self._hold or self.link is not Link.UP):
+            self._cue(Action.CUE_LISTENING)
         if self._hold:
             self._arm(Event.TAP_OVER, self._talk.tap_s)
             self._arm(Event.TURN_FULL, self._talk.max_turn_s)
@@ -769,6 +794,7 @@ class Conversation:
             return
         self._drop_withheld()
         self._do(Action.END)
+        self._cue(Action.CUE_DONE)
         self._arm(Event.WAIT_OVER, WAIT_S)
         self._await_answer()
 
@@ -928,6 +954,8 @@ class Conversation:
         wanted = self._ear.pending or self._wants_words
         if wanted and self._redial():
             self.trouble = self._why
+            if self._hold:
+                self._complain(self._why, Action.PROMPT)
             self._disarm(Event.THINK_OVER)
             if not self.armed(Event.WAIT_OVER):
                 self._arm(Event.WAIT_OVER, WAIT_S)
@@ -1208,11 +1236,37 @@ class Conversation:
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:
             self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)
+        self._complain(trouble)
+
+    def _can_be_heard(self, action: Action) -> bool:
+        return action in self._talk.audible and Trouble.SPEAKER_MISSING not in self.missing
+
+    def _cue(self, action: Action) -> None:
+        if self._can_be_heard(action):
+            self._do(action)
+
+    def _complain(self, trouble: Trouble | None, action: Action = Action.CUE_TROUBLE) -> None:
+        """Let it be heard, where somebody is there to hear it."""
+        if self._now - self._attended_s <= ATTENDED_S:
+            self.complaint, self._unsaid = trouble, action
+            if not self.held:
+                self._say_unsaid()
+
+    def _say_unsaid(self) -> None:
+        """Say it now, if it still is so and nothing else sounds or is kept."""
+        action, self._unsaid = self._unsaid, None
+        if action is None or self.phase not in (Phase.THINKING, Phase.TROUBLE):
+            return
+        if self._can_be_heard(action):
+            if not self._hold and self._talk.half_duplex and self.link is Link.UP:
+                self._do(Action.SHUT)
+            self._do(action)
 
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
         self._leave()
+        self._complain(Trouble.MICROPHONE_MISSING)
 
     def _end_deaf(self) -> None:
         """The microphone went under a held button: what was heard so far is sent."""
@@ -1220,6 +1274,7 @@ class Conversation:
             self._withdraw()
         else:
             self._close_turn()
+        self._complain(Trouble.MICROPHONE_MISSING)
 
     def _ear_back(self) -> None:
         if self.trouble is Trouble.MICROPHONE_MISSING:

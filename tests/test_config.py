@@ -59,6 +59,12 @@ message_ms = 40
 prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
+[cues]
+listening = false
+done = false
+trouble = true
+language = "en"
+prompts_dir = ""
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -102,6 +108,12 @@ message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
 volume = 40
+[cues]
+listening = true
+done = false
+trouble = false
+language = "de"
+prompts_dir = "/var/lib/sentences"
 [panel.lamp]
 kind = "none"
 [panel.buttons]

@@ -23,6 +23,7 @@ from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
 from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
 from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, gain_of, on_all_channels
+from appliance.sound.voice import Voice
 
 log = logging.getLogger("appliance.sound")
 
@@ -82,7 +83,7 @@ class Speaker:
     def __init__(
         self,
         opens: Callable[[], Playback],
-        answers: Answers,
+        answers: Answers | Voice,
         *,
         dry: Callable[[], None],
         began: Callable[[], None],
