@@ -797,6 +797,8 @@ class Conversation:
         self._cue(Action.CUE_DONE)
         self._arm(Event.WAIT_OVER, WAIT_S)
         self._await_answer()
+        if self.link is Link.DOWN and self.trouble is not None:
+            self._complain(self.trouble, Action.PROMPT)
 
     def _drop_withheld(self) -> None:
         if self._mouth.withheld:

@@ -12,6 +12,7 @@ Whatever happens is *told*: the conversation decides, its actions are done withi
 then the lamp shows what is true now. Nothing in that call waits, so a press silences the card in
 the turn of the loop in which it arrives, whatever else hangs. Sound goes its own way, by plain
 calls between rooms that never wait either; the only queues are the utterances and the answers.
+What the box says by itself (`cues.py`) gives way to all of it.
 
 The line to the agent (`line.py`) is one task, so there cannot be two sockets.
 

@@ -6,7 +6,6 @@ Files are read when they are wanted and not kept: the largest has 40 kB, and mos
 
 import logging
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 
 from appliance.errors import DeviceError
@@ -17,7 +16,7 @@ FILE_LIMIT = round(LIMIT_S * 48000 * 2) + 4096  # bytes; no sentence is near it
 
 log = logging.getLogger("appliance.sound")
 
-_PROMPTS = files("appliance") / "sound" / "prompts"
+_PROMPTS = Path(__file__).parent / "prompts"
 
 
 def recording(name: str, language: str, own: str) -> Recording:
