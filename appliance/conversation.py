@@ -646,7 +646,8 @@ class Conversation:
             self._arm(Event.TURN_FULL, self._talk.max_turn_s)
         else:
             self._do(Action.SEND)
-            self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+            if self.link is Link.UP:
+                self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
         if self.link is Link.DOWN:
             self._dial()
         elif self.link is Link.CLOSING:
