@@ -314,7 +314,7 @@ DEFAULTS: Final = Settings()
 
 
 def read(path: Path) -> Settings:
-    """Settings from the file at `path`; it and `ca_file` are the only files looked at.
+    """Settings from the file at `path`; beside it only `ca_file` and `prompts_dir` are looked at.
 
     Raises:
         ConfigError: the file cannot be read, or something in it is wrong.

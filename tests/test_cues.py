@@ -151,6 +151,32 @@ async def test_an_answer_silences_it_and_is_heard_alone(autojump_clock: MockCloc
         assert answer[0] - spoke_s <= 0.06 + 0.001
 
 
+async def test_a_microphone_that_opens_silences_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with wave.open(str(tmp_path / "no-connection.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(tone(29.0))
+    settings = f'[talk]\nmode = "open"\n[cues]\nprompts_dir = "{tmp_path}"'
+    async with a_box(settings) as box:
+        await box.until(Phase.LISTENING)
+        await trio.sleep(1.0)
+        box.network.fails = NO_NETWORK
+        await press_and_let_go(box)  # mutes
+        await press_and_let_go(box)  # and listens again
+        await box.connection.cut()
+        await box.until(Phase.TROUBLE)
+        await trio.sleep(0.5)
+        assert said(box) == ["no-connection"]
+        box.network.fails = None
+        listens_s = await box.until(Phase.LISTENING)
+        assert ends_s(box) <= listens_s + 1 / RATE_HZ
+        await trio.sleep(5.0)
+        assert FORM.seconds_of(len(box.room.heard[-1][1])) < 28.0
+
+
 async def test_words_that_wait_are_told_why_once_and_at_last_that_they_are_lost(
     autojump_clock: MockClock,
 ) -> None:
