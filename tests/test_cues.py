@@ -109,8 +109,6 @@ async def test_a_press_silences_it_within_the_same_turn_and_acts_as_ever(
         box.network.fails = None
         pressed_s = trio.current_time()
         box.button.press()
-        assert ends_s(box) <= pressed_s + 1 / RATE_HZ
-        assert FORM.seconds_of(len(box.room.heard[-1][1])) == pytest.approx(1.0, abs=0.001)
         assert box.at(Phase.LISTENING)
         over_s = box.room.say(tone(1.0))
         await trio.sleep_until(over_s)
@@ -118,6 +116,7 @@ async def test_a_press_silences_it_within_the_same_turn_and_acts_as_ever(
         await box.until(Phase.SPEAKING)
         assert heard_by(box).startswith(tone(1.0))
         assert said(box) == ["key-refused"]
+        assert ends_s(box, 0) == pytest.approx(pressed_s, abs=1 / RATE_HZ)
 
 
 async def test_a_press_silences_it_also_where_it_begins_nothing(autojump_clock: MockClock) -> None:
@@ -128,27 +127,38 @@ async def test_a_press_silences_it_also_where_it_begins_nothing(autojump_clock: 
         box.daemon.commands()["mute"]()
         pressed_s = trio.current_time()
         box.button.press()
-        assert ends_s(box) <= pressed_s + 1 / RATE_HZ
         await trio.sleep(5.0)
         assert len(box.room.heard) == 1
+        assert ends_s(box) == pytest.approx(pressed_s, abs=1 / RATE_HZ)
 
 
-async def test_an_answer_silences_it_and_is_heard_alone(autojump_clock: MockClock) -> None:
+async def test_a_late_answer_silences_it_and_is_heard_alone(autojump_clock: MockClock) -> None:
+    async with a_box(manners=Manners(think_s=16.0)) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.TROUBLE)
+        spoke_s = await box.until(Phase.SPEAKING)
+        assert said(box) == ["no-answer"]
+        await box.until(Phase.RESTING)
+        complaint, answer = box.room.heard
+        assert ends_s(box, 0) == pytest.approx(spoke_s, abs=1 / RATE_HZ)
+        assert sentence("no-answer").startswith(complaint[1])
+        assert answer[1].startswith(tone(1.0))
+        assert answer[0] - spoke_s <= 0.06 + 0.001
+
+
+async def test_words_that_go_after_all_silence_it(autojump_clock: MockClock) -> None:
     async with a_box() as box:
         box.network.fails = NO_NETWORK
         await box.say(tone(1.0))
         await trio.sleep(0.2 + 1.0)
         assert box.at(Phase.THINKING)
         assert said(box) == ["no-network"]
-        assert FORM.seconds_of(len(box.room.heard[0][1])) == pytest.approx(1.0, abs=0.002)
         box.network.fails = None
         spoke_s = await box.until(Phase.SPEAKING)
-        assert ends_s(box, 0) <= spoke_s + 1 / RATE_HZ
-        assert len(box.room.heard[0][1]) < len(sentence("no-network"))
         await box.until(Phase.RESTING)
         _, answer = box.room.heard
+        assert ends_s(box, 0) <= spoke_s + 1 / RATE_HZ
         assert answer[1].startswith(tone(1.0))
-        assert answer[0] - spoke_s <= 0.06 + 0.001
 
 
 async def test_a_microphone_that_opens_silences_it(
@@ -172,9 +182,8 @@ async def test_a_microphone_that_opens_silences_it(
         assert said(box) == ["no-connection"]
         box.network.fails = None
         listens_s = await box.until(Phase.LISTENING)
-        assert ends_s(box) <= listens_s + 1 / RATE_HZ
-        await trio.sleep(5.0)
-        assert FORM.seconds_of(len(box.room.heard[-1][1])) < 28.0
+        await trio.sleep(30.0)
+        assert ends_s(box) == pytest.approx(listens_s, abs=1 / RATE_HZ)
 
 
 async def test_words_that_wait_are_told_why_once_and_at_last_that_they_are_lost(
@@ -516,6 +525,8 @@ async def test_a_sentence_that_is_overtaken_is_not_begun(autojump_clock: MockClo
     async with a_box() as box:
         box.network.fails = REFUSED
         await press_and_let_go(box, 1.0)
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
         box.button.press()
         await trio.sleep(3.0)
         assert said(box) == []
