@@ -89,6 +89,22 @@ def test_words_that_wait_in_tap_are_told_of_at_the_end_only() -> None:
     assert desk.complaints() == [Trouble.NO_CONNECTION]
 
 
+@pytest.mark.parametrize(("mode", "told"), [(Mode.HOLD, [Trouble.NO_NETWORK]), (Mode.TAP, [])])
+def test_nothing_is_said_into_an_open_microphone(mode: Mode, told: list[Trouble]) -> None:
+    desk = Audible(mode)
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    desk.tell(Event.RELEASED)
+    desk.wait(0.2)
+    desk.tell(Event.USER_TEXT)
+    assert desk.at(Phase.THINKING)
+    desk.heard.clear()
+    desk.tell(Event.LINK_LOST, Trouble.NO_NETWORK)
+    assert desk.at(Phase.THINKING)
+    assert desk.complaints() == told
+
+
 def test_a_turn_whose_function_had_begun_is_lost_with_a_cue() -> None:
     desk = Audible()
     desk.ask()
