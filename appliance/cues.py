@@ -6,8 +6,8 @@ The conversation decides *when* (its actions `CUE_…` and `PROMPT`); here it is
     conversation hears nothing of it, no turn and no money belongs to it.
   * It gives way: every press, every microphone that opens, every cut and the first sound of an
     answer silence it within the same call. It is never begun over an answer.
-  * A sentence is not repeated within 30 s; a press that meets the same trouble again so soon gets
-    the trouble cue, and a retry of our own gets nothing. Its counting begins when it was begun.
+  * A sentence is not begun again within 30 s; a press that meets the same trouble so soon gets
+    the trouble cue, and a retry of our own gets nothing.
   * Without a language, or where a sentence cannot be read, the trouble cue stands for it.
   * The listening cue sounds while the microphone is open, so the agent hears it too: cutting it
     out would cost the first word of whoever speaks at once. It is off unless the owner wants it.

@@ -3,7 +3,8 @@
 # IMA ADPCM (a quarter of the size, and any player knows it), no silence but 50 ms at the end. They
 # are kept in the repository, so that only who changes a sentence needs the two programs; the same
 # versions give the same bytes. made-of.txt tells from which text, and by which versions: a test
-# compares it.
+# compares it. A new language is a folder with a prompts.toml and its name in `LANGUAGES` of
+# appliance/sound/sentences.py.
 #
 #     ./deploy/prompts.sh LANGUAGE [FOLDER]     FOLDER: where to, else where the text lies
 set -euo pipefail
@@ -52,7 +53,7 @@ versions() {
 
 lines=$(sentences)
 mkdir -p "$INTO"
-rm -f "$INTO"/*.wav
+if (($# == 1)); then rm -f "$INTO"/*.wav; fi
 versions >"$INTO/made-of.txt"
 while IFS=$'\t' read -r name voice speed words; do
     speak "$INTO/$name.wav" "$voice" "$speed" "$words"
