@@ -302,7 +302,7 @@ def _report_lines(report: "Report") -> list[str]:
 
 
 def _event_line(event: dict[str, object]) -> str:
-    text = event.get("text")
+    text = event.get("text", event.get("name"))
     words = f"{event['event']}" + (f": {text}" if text is not None else "")
     trouble = f"  ({event['trouble']})" if event.get("trouble") else ""
     state = f"{event['phase']:9}  link {event['link']:7}  lamp: {event['look']}"

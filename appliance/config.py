@@ -25,6 +25,7 @@ from appliance.config_panel import Face, Pin, beneath, compare_face, lamp_pins
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
+from appliance.sound.sentences import LANGUAGES
 
 CREDENTIAL: Final = "deepgram-api-key"
 VARIABLE: Final = "DEEPGRAM_API_KEY"
@@ -38,7 +39,8 @@ TOOL_DESCRIPTION = "a sentence that tells the agent when to call it"
 SECRETS = f"wanted the API key in the credential {CREDENTIAL} or in {VARIABLE}"
 # Names that are the API's, and where they go.
 ELSEWHERE = {
-    "language": "it belongs in [agent.listen.provider], with Nova; Flux has language_hints",
+    "language": "it belongs in [agent.listen.provider], with Nova; Flux has language_hints; "
+    "that of what the box says by itself belongs in [cues]",
     "keyterms": "it belongs in [agent.listen.provider]",
     "model": "it belongs in a provider of [agent] listen, think or speak",
     "functions": "those of this box are [[tools]]",
@@ -149,6 +151,11 @@ def _control(name: str) -> str:
     return "" if name.isprintable() and name and "'" not in name else wanted
 
 
+def _language(name: str) -> str:
+    ours = ", ".join(LANGUAGES)
+    return "" if name in ("", *LANGUAGES) else f'wanted "" (no sentences) or one of {ours}'
+
+
 def _tags(tags: tuple[str, ...]) -> str:
     return "" if all(tags) else "wanted no empty tag"
 
@@ -230,6 +237,16 @@ class Audio(Struct, frozen=True):
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
+class Cues(Struct, frozen=True):
+    """What the box lets hear by itself."""
+
+    listening: bool = False  # the agent hears it too
+    done: bool = False
+    trouble: bool = True
+    language: Annotated[str, rule(_language)] = "en"  # of its sentences; "": none are spoken
+    prompts_dir: str = ""  # sentences of the owner's, NAME.wav, in place of ours of that name
+
+
 class Buttons(Struct, frozen=True):
     """The pin of each button."""
 
@@ -289,6 +306,7 @@ class Settings(Struct, frozen=True):
     agent: Agent = field(default_factory=Agent)
     talk: Talk = field(default_factory=Talk)
     audio: Audio = field(default_factory=Audio)
+    cues: Cues = field(default_factory=Cues)
     panel: Panel = field(default_factory=Panel)
     log: Log = field(default_factory=Log)
     spend: Spend = field(default_factory=Spend)
@@ -300,7 +318,7 @@ DEFAULTS: Final = Settings()
 
 
 def read(path: Path) -> Settings:
-    """Settings from the file at `path`; it and `ca_file` are the only files looked at.
+    """Settings from the file at `path`; beside it only `ca_file` and `prompts_dir` are looked at.
 
     Raises:
         ConfigError: the file cannot be read, or something in it is wrong.
@@ -314,6 +332,7 @@ def read(path: Path) -> Settings:
         raise ConfigError([f"{path}: line {line}: not UTF-8; wanted text"]) from error
     reader, settings = _parse(text, str(path))
     _look_at_certificates(reader, settings.agent.ca_file)
+    _look_at_prompts(reader, settings.cues.prompts_dir)
     return _unless_faulty(reader, settings)
 
 
@@ -352,6 +371,11 @@ def _look_at_certificates(reader: Reader, ca_file: str) -> None:
         return
     if b"-----BEGIN" not in content:
         reader.tell("[agent]", "ca_file", ca_file, "wanted a file of PEM certificates")
+
+
+def _look_at_prompts(reader: Reader, folder: str) -> None:
+    if folder and not Path(folder).is_dir():
+        reader.tell("[cues]", "prompts_dir", folder, "wanted a folder with WAV files")
 
 
 def key(url: str, environ: Mapping[str, str]) -> str | None:
@@ -415,10 +439,22 @@ def _compare(reader: Reader, settings: Settings) -> None:
             words = "usd_per_hour = 0 counts nothing, so no cap is ever reached; wanted a price"
             reader.tell("[spend]", name, cap, words)
     _compare_agent(reader, settings)
+    _compare_cues(reader, settings)
     if reader.is_sound("agent.url", "agent.dialect"):
         _compare_dialect(reader, settings)
     if reader.is_sound("agent.prompt", "agent.think", "tools"):
         _compare_think(reader, settings)
+
+
+def _compare_cues(reader: Reader, settings: Settings) -> None:
+    """What [cues] asks for in vain."""
+    cues, mode = settings.cues, settings.talk.mode
+    if cues.done and mode != "hold" and reader.is_sound("talk.mode"):
+        words = f'[talk] mode = "{mode}" finds the end with an open microphone; wanted false'
+        reader.tell("[cues]", "done", True, words)
+    if cues.prompts_dir and not cues.language and reader.is_sound("cues.language"):
+        words = 'language = "" speaks no sentences; wanted one of the two'
+        reader.tell("[cues]", "prompts_dir", cues.prompts_dir, words)
 
 
 def _compare_agent(reader: Reader, settings: Settings) -> None:

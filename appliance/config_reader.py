@@ -204,10 +204,10 @@ class Reader:
         home = [section for section, names in self._keys.items() if name in names]
         if at and name in {section.partition(".")[0] for section in self._keys}:
             words = f"{self._bracketed(name)} stands by itself"
-        elif home:
-            words = f"it belongs in {self._bracketed(home[0])}"
         elif name in self._elsewhere:
             words = self._elsewhere[name]
+        elif home:
+            words = f"it belongs in {self._bracketed(home[0])}"
         elif is_slip or not _has_word(name, SECRET_WORDS):
             words = f"the nearest is {nearest}"
         else:

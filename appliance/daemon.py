@@ -12,6 +12,7 @@ Whatever happens is *told*: the conversation decides, its actions are done withi
 then the lamp shows what is true now. Nothing in that call waits, so a press silences the card in
 the turn of the loop in which it arrives, whatever else hangs. Sound goes its own way, by plain
 calls between rooms that never wait either; the only queues are the utterances and the answers.
+What the box says by itself (`cues.py`) gives way to all of it.
 
 The line to the agent (`line.py`) is one task, so there cannot be two sockets.
 
@@ -30,6 +31,7 @@ from appliance.brief import Brief
 from appliance.chronicle import Chronicle
 from appliance.config import Settings as Config
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
+from appliance.cues import Cues, wanted
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
 from appliance.functions import Functions
@@ -46,6 +48,7 @@ from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
+from appliance.sound.voice import Voice
 from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
@@ -64,6 +67,7 @@ def _talk_of(config: Config) -> Talk:
         max_turn_s=talk.max_turn_s,
         max_conversation_s=talk.max_conversation_s,
         long_press_s=talk.long_press_s,
+        audible=wanted(config.cues),
     )
 
 
@@ -110,17 +114,19 @@ class Daemon:
             found=lambda: self.tell(Event.MICROPHONE_FOUND),
             lost=lambda: self.tell(Event.MICROPHONE_LOST),
         )
+        self._voice = Voice(self._form, self.answers)
         self._speaker = Speaker(
             parts.open_speaker,
-            self.answers,
-            dry=lambda: self.tell(Event.SPEAKER_DRY),
+            self._voice,
+            dry=self._fell_dry,
             began=self._sound_begins,
             found=self._speaker_found,
-            lost=lambda: self.tell(Event.SPEAKER_LOST),
+            lost=self._lost_speaker,
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
+        self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
         self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
@@ -143,6 +149,7 @@ class Daemon:
             house.start_soon(self._line.run)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
+            house.start_soon(self._cues.run)
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
@@ -159,6 +166,7 @@ class Daemon:
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
+            self._fall_silent()
             self._speaker.hush()
             self.functions.cancel_all()
             if self._button is not None:
@@ -223,6 +231,8 @@ class Daemon:
         now_s = trio.current_time()
         before = self.conversation.phase
         self.utterances.expire(now_s)
+        if event is Event.PRESSED:
+            self._fall_silent()
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
@@ -251,6 +261,7 @@ class Daemon:
                 self.answers.release(now_s)
                 self._speaker.wake()
             case Action.LISTEN:
+                self._fall_silent()
                 self.utterances.begin(sendable=False)
                 if self._mode is Mode.HOLD:
                     self.answers.withhold()
@@ -274,11 +285,14 @@ class Daemon:
                 self.chronicle.save()
             case Action.ALLOW | Action.DENY:
                 self.functions.decide(allowed=action is Action.ALLOW)
+            case Action.CUE_LISTENING | Action.CUE_DONE | Action.CUE_TROUBLE | Action.PROMPT:
+                self._cues.do(action, self.conversation.complaint)
             case _:
                 self._line.do(action)
 
     def _cut(self, action: Action, now_s: float) -> None:
         """Silence first; then what is known of how far it was heard."""
+        self._fall_silent()
         given = self.answers.read_bytes
         if action is Action.CUT:
             self.answers.cut(now_s, after=self.utterances.newest_ended)
@@ -330,6 +344,7 @@ class Daemon:
         if heard is not Heard.DISCARDED:
             self.chronicle.answer_sound(sound)
         if heard is Heard.BEGAN:
+            self._fall_silent()
             self.chronicle.mark(Moment.FIRST_ANSWER_BYTE)
             self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
@@ -346,7 +361,24 @@ class Daemon:
         self.loudness.card_opened()
         self.tell(Event.SPEAKER_FOUND)
 
+    def _fall_silent(self) -> None:
+        """The box says nothing by itself any more; what the microphone had of it is forgotten."""
+        if self._cues.hush():
+            self.utterances.forget_preroll()
+
+    def _fell_dry(self) -> None:
+        if self._voice.is_own:
+            self._fall_silent()
+        else:
+            self.tell(Event.SPEAKER_DRY)
+
+    def _lost_speaker(self) -> None:
+        self._fall_silent()
+        self.tell(Event.SPEAKER_LOST)
+
     def _sound_begins(self) -> None:
+        if self._voice.is_own:
+            return
         self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
 

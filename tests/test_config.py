@@ -61,6 +61,12 @@ prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
 mixer = "auto"
+[cues]
+listening = false
+done = false
+trouble = true
+language = "en"
+prompts_dir = ""
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -113,6 +119,12 @@ kit = "respeaker-2mic-v2"
 brightness = 50
 night = "22:30-07:00"
 night_brightness = 0
+[cues]
+listening = true
+done = false
+trouble = false
+language = "de"
+prompts_dir = "/var/lib/sentences"
 [panel.lamp]
 kind = "apa102"
 [panel.buttons]
@@ -794,3 +806,30 @@ def test_a_credential_that_cannot_be_read_is_a_fault(credentials: Path) -> None:
     (credentials / "deepgram-api-key").mkdir()
     with pytest.raises(ConfigError, match="deepgram-api-key: cannot be read: Is a directory"):
         key(DEEPGRAM, {"CREDENTIALS_DIRECTORY": str(credentials)})
+
+
+# [cues]
+
+
+def test_an_unknown_language_is_told_which_there_are() -> None:
+    fault = only_fault("[cues]\nlanguage = 'fr'")
+    assert fault == ('box.toml: [cues] language = "fr": wanted "" (no sentences) or one of en, de')
+    assert parse("[cues]\nlanguage = ''", "box.toml").cues.language == ""
+
+
+@pytest.mark.parametrize("mode", ["tap", "open"])
+def test_the_cue_for_the_end_of_a_turn_needs_a_shut_microphone(mode: str) -> None:
+    fault = only_fault(f"[talk]\nmode = '{mode}'\n[cues]\ndone = true")
+    assert "[cues] done = true: [talk] mode" in fault
+    assert "wanted false" in fault
+
+
+def test_sentences_of_the_owners_need_a_language_and_a_folder(tmp_path: Path) -> None:
+    fault = only_fault("[cues]\nlanguage = ''\nprompts_dir = '/x'")
+    assert '[cues] prompts_dir = "/x": language = "" speaks no sentences' in fault
+    file = tmp_path / "box.toml"
+    file.write_text(f"[cues]\nprompts_dir = '{tmp_path}'")
+    assert read(file).cues.prompts_dir == str(tmp_path)
+    file.write_text("[cues]\nprompts_dir = '/no/such'")
+    with pytest.raises(ConfigError, match="wanted a folder with WAV files"):
+        read(file)

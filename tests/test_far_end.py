@@ -320,6 +320,16 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
         assert box.look.name != "hurried, mostly on"
 
 
+async def test_a_german_box_asks_in_german(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    settings = '[cues]\nlanguage = "de"\n' + LIGHTS.format(confirm="button")
+    async with a_box(settings, manners, run_command=Runner()) as box:
+        await box.say(tone(1.0))
+        await trio.sleep(1.0)
+        said = [it for it in box.connection.messages if it["type"] == "InjectAgentMessage"]
+        assert said[0]["message"].startswith("Darf ich lights ausführen?")
+
+
 async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: MockClock) -> None:
     manners = Manners(calls=(Call(2, "set_volume", '{"level": 50}'),))
     async with a_box(manners=manners) as box:

@@ -23,6 +23,7 @@ from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
 from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
 from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, on_all_channels
+from appliance.sound.voice import Voice
 from appliance.sound.volume import Gains
 
 log = logging.getLogger("appliance.sound")
@@ -83,7 +84,7 @@ class Speaker:
     def __init__(
         self,
         opens: Callable[[], Playback],
-        answers: Answers,
+        answers: Answers | Voice,
         *,
         dry: Callable[[], None],
         began: Callable[[], None],
@@ -241,7 +242,8 @@ class Speaker:
         queued = card.queued_frames()
         room = card.buffer_frames - queued - lead_in
         if room > 0 and self._answers.flows(trio.current_time()):
-            sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gains.answers)
+            gain = self._gains.cues if self._answers.is_own else self._gains.answers
+            sound = amplified(self._answers.read(room * SAMPLE_BYTES), gain)
             self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
             self._last_real = self._written
         elif queued <= card.form.frames_of(MARGIN_S):
