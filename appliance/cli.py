@@ -298,15 +298,21 @@ def _agent(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from appliance import config
+    from appliance import assembly, config
 
     settings = _settings(arguments)
     if not settings.agent.key_command:
         config.key(settings.agent.url, os.environ)
+    rate_hz = assembly.with_rate(settings).audio.rate_hz
+    advice = assembly.card_advice(settings)
     if arguments.json:
-        _print_json({"ok": True})
-    else:
-        print("the settings can be used")
+        _print_json({"ok": True, "rate_hz": rate_hz, "advice": advice})
+        return 0
+    print("the settings can be used")
+    if settings.audio.rate_hz != rate_hz:
+        print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
+    for words in advice:
+        print(f"advice: {words}")
     return 0
 
 

@@ -138,6 +138,8 @@ class Daemon:
             house.start_soon(self._line.run)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
+            if self._parts.watch_cards is not None:
+                house.start_soon(self._parts.watch_cards, self._look_at_cards)
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
@@ -305,6 +307,15 @@ class Daemon:
             self._microphone.on()
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_cards(self) -> None:
+        """The kernel tells that one came or went."""
+        self._microphone.look()
+        self._speaker.look()
+
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
+        return self._microphone.status(), self._speaker.status()
 
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""

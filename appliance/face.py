@@ -35,6 +35,9 @@ class Household(Protocol):
     brief: Brief
     volume: int
 
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
+
 
 class Face:
     """Shows and tells. Nothing here waits."""
@@ -113,6 +116,7 @@ class Face:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
+        microphone, speaker = self._house.card_status()
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
@@ -144,11 +148,13 @@ class Face:
             "microphone": {
                 "card": config.audio.capture,
                 "state": self._state_of(Trouble.MICROPHONE_MISSING),
+                **microphone,
                 "preroll_ms": config.talk.preroll_ms,
             },
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
+                **speaker,
                 "volume": self._house.volume,
             },
             "panel": {

@@ -77,6 +77,7 @@ class Parts:
     spend_book: Book | None = None
     history_book: Book | None = None
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None  # tells when some come and go
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic

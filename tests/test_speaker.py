@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from appliance.sound.answer import Answers
-from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
+from appliance.sound.pcm import SAMPLE_BYTES, Format, to_card
 from appliance.sound.speaker import Playback, Speaker
 from appliance.standin.card import Room, StandinPlayback
 from tests.test_cards import FORM, PERIOD, noise
@@ -229,7 +229,7 @@ async def test_a_card_with_two_channels_gets_the_same_on_both(
 
         def write(self, sound: bytes) -> int:
             both = array("h", sound)
-            assert on_all_channels(both[::2].tobytes(), 2) == sound
+            assert to_card(both[::2].tobytes(), Format(FORM.rate_hz, channels=2)) == sound
             return super().write(both[::2].tobytes())
 
     room = Room(FORM.rate_hz)

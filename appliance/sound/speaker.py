@@ -14,15 +14,15 @@ Failures are handled as the microphone's are. A card whose count stands still fo
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
 from typing import Protocol
 
 import trio
 
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
-from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
-from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, gain_of, on_all_channels
+from appliance.sound.microphone import STALL_S
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format, amplified, gain_of, to_card
+from appliance.sound.plug import Plug
 
 log = logging.getLogger("appliance.sound")
 
@@ -36,6 +36,14 @@ class Playback(Protocol):
     @property
     def form(self) -> Format:
         """What the card grants."""
+
+    @property
+    def chain(self) -> Chain:
+        """What runs beneath it."""
+
+    @property
+    def xruns(self) -> int:
+        """How often it ran empty, so that there was a gap."""
 
     @property
     def period_frames(self) -> int:
@@ -91,19 +99,16 @@ class Speaker:
         lead_in_s: float = 0.0,
         played: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._opens = opens
+        self._plug = Plug("speaker", opens, self._use, found=found, lost=lost, stir=self.wake)
         self._answers = answers
         self._dry = dry
         self._began = began
-        self._found = found
-        self._lost = lost
         self._lead_in_s = lead_in_s
         self._tap = _Tap(played) if played is not None else None
         self._gain = 1.0
         self._card: Playback | None = None
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
-        self._is_lost = False  # and that was told
         self._last_real = 0  # the count of `_written` behind the last sample of an answer
         self._out = 0  # frames that had left the card when it was last looked at,
         self._moved_s = 0.0  # and when that count last moved
@@ -114,6 +119,14 @@ class Speaker:
     def wake(self) -> None:
         """There may be something to play."""
         self._woken.set()
+
+    def look(self) -> None:
+        """The kernel says that a card came or went, and will say so again. Never waits."""
+        self._plug.look()
+
+    def status(self) -> dict[str, object]:
+        """What is known of the card; see `Plug.status`."""
+        return self._plug.status()
 
     def set_volume(self, volume: int) -> None:
         """How loud from the next sound written on, 0 to 100; a software gain on every card."""
@@ -143,39 +156,21 @@ class Speaker:
 
     async def run(self) -> None:
         """Open, play, and open again when the card fails. Lives as long as the box."""
-        retry_s = RETRY_MIN_S
-        while True:
-            try:
-                card = self._opens()
-            except DeviceError as error:
-                self._lose(error)
-            else:
-                retry_s = RETRY_MIN_S
-                with closing(card):
-                    await self._use(card)
-            await trio.sleep(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MAX_S)
+        await self._plug.run()
 
     async def _use(self, card: Playback) -> None:
-        """Play on a card until it fails; told before the close, which may take its time."""
-        self._card, self._is_lost = card, False
-        self._found()
+        self._card = card
         try:
             await self._play(card)
-        except DeviceError as error:
-            self._lose(error)
-
-    def _lose(self, error: DeviceError) -> None:
-        self._card, self._runs = None, False
-        if not self._is_lost:
-            self._is_lost = True
-            log.warning("the speaker is gone: %s", error)
-            self._lost()
+        finally:
+            self._card, self._runs = None, False
 
     async def _play(self, card: Playback) -> None:
         while True:
             while not self._answers.flows(trio.current_time()):
-                await self._wait_until(min(self._answers.flows_s, trio.current_time() + LOOK_S))
+                await self._wait_until(
+                    min(self._answers.flows_s, trio.current_time() + self._plug.look_s)
+                )
                 card.check()
             self._start(card)
             while self._runs:
@@ -250,8 +245,7 @@ class Speaker:
 
     def _write(self, card: Playback, sound: bytes) -> None:
         """All of it: room was asked for before."""
-        channels = card.form.channels
-        rest = on_all_channels(sound, channels)
+        rest = to_card(sound, card.form)
         while rest:
             frames = card.write(rest)
             if frames == 0:

@@ -11,7 +11,7 @@ import math
 import trio
 
 from appliance.errors import DeviceError
-from appliance.sound.pcm import SAMPLE_BYTES, Format
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format
 
 BUFFER_PERIODS = 10
 
@@ -115,6 +115,8 @@ class Room:
 class _Stream:
     def __init__(self, room: Room) -> None:
         self.form = room.form
+        self.chain = Chain(self.form.rate_hz)
+        self.xruns = 0
         self.period_frames = room.period_frames
         self.buffer_frames = room.period_frames * BUFFER_PERIODS
         self._room = room
@@ -194,7 +196,6 @@ class StandinPlayback(_Stream):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.xruns = 0
         self._began: int | None = None  # frame of the card at which it began to move
         self._held = bytearray()  # written, and not out when it was last looked at
         self._out = 0  # frames that were
