@@ -6,7 +6,7 @@ On the virtual clock, so a minute of conversation takes a moment and times compa
 import math
 import random
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from appliance.daemon import Daemon
 from appliance.errors import AgentError
 from appliance.host import command
 from appliance.panel.looks import Look
-from appliance.parts import Parts
+from appliance.parts import Parts, Tell
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -170,6 +170,7 @@ async def a_box(
     manners: Manners | None = None,
     between: type[Network] = Network,
     run_command: Run = command.run,
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
@@ -200,6 +201,7 @@ async def a_box(
                 manager=manager,
                 name="test",
                 run_command=run_command,
+                watch_cards=watch_cards,
             )
         )
         gone = trio.Event()
