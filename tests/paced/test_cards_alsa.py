@@ -79,7 +79,7 @@ def test_a_card_that_is_not_there_is_named(lab: Lab) -> None:
 
 
 def test_a_card_that_grants_another_rate_is_refused_in_words(lab: Lab) -> None:
-    with pytest.raises(DeviceError, match="grants .* wanted is 1000000 Hz"):
+    with pytest.raises(DeviceError, match="Hz; wanted is 1000000 Hz"):
         AlsaPlayback("lab_play", 1_000_000, PERIOD)
 
 
