@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import cli
 from appliance.assembly import with_rate
 from appliance.config import parse
 from appliance.errors import DeviceError
@@ -234,3 +235,36 @@ def test_only_zero_asks_for_a_rate_to_be_found(
 def test_a_standin_has_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates(monkeypatch, {48000}, {48000})
     assert with_rate(parse("[audio]\nrate_hz = 0", "test"), standin=True).audio.rate_hz == 16000
+
+
+# What `check` says of the cards
+
+
+def check(text: str, tmp_path: Path, *words: str) -> int:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[agent]\nurl = 'ws://127.0.0.1:1/v1/agent/converse'\n[audio]\n{text}")
+    return cli.main(["check", "--config", str(file), *words])
+
+
+def test_check_tells_the_rate_and_the_names_to_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernel, "card_ids", lambda: {0: "PCH", 1: "Device"})
+    rates(monkeypatch, {48000}, {48000})
+    text = "rate_hz = 0\ncapture = 'plughw:1,0'\nplayback = 'plughw:CARD=Headset'"
+    assert check(text, tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "rate_hz = 0: 48000 Hz is found" in said
+    assert "wanted 'plughw:CARD=Device,DEV=0'" in said
+    assert "there is no card 'Headset'; the cards here: PCH, Device" in said
+    assert check(text, tmp_path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["rate_hz"], len(told["advice"])) == (True, 48000, 2)
+
+
+def test_check_opens_no_card_where_the_rate_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("appliance.assembly.native_rates")
+    assert check("", tmp_path) == 0
+    assert capsys.readouterr().out == "the settings can be used\n"

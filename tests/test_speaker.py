@@ -501,6 +501,25 @@ async def test_a_card_that_is_pulled_out_of_an_answer_is_announced_once(
     assert mouth.heard == noise(5.0)[:32000]
 
 
+async def test_where_the_kernel_tells_it_is_missed_at_once_and_hardly_looked_at(
+    autojump_clock: MockClock, mouth: Mouth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    monkeypatch.setattr(StandinPlayback, "check", lambda _card: looks.append(trio.current_time()))
+    mouth.speaker.look()
+    await trio.sleep(100.0)
+    assert looks == [1.0, 31.0, 61.0, 91.0]
+    monkeypatch.undo()
+    await trio.sleep(0.5)
+    mouth.room.unplug()
+    mouth.speaker.look()
+    await trio.sleep(0.05)
+    assert mouth.times("lost") == [101.5]
+    mouth.room.plug()
+    await trio.sleep(0.1)
+    assert mouth.times("found")[1:] == [101.6]
+
+
 async def test_it_is_tried_again_after_1_2_4_and_then_each_5_seconds(
     autojump_clock: MockClock, mouth: Mouth
 ) -> None:
