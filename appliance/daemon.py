@@ -47,6 +47,7 @@ from appliance.sound.utterance import Utterances
 
 log = logging.getLogger("appliance")
 
+EDGE_S = 0.003  # where an answer begins or ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -112,6 +113,7 @@ class Daemon:
             began=self._sound_begins,
             found=lambda: self.tell(Event.SPEAKER_FOUND),
             lost=lambda: self.tell(Event.SPEAKER_LOST),
+            edge_s=EDGE_S,
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
@@ -139,7 +141,7 @@ class Daemon:
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
             if self._parts.watch_cards is not None:
-                house.start_soon(self._parts.watch_cards, self._look_at_cards)
+                house.start_soon(self._parts.watch_cards, self._cards_changed)
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
@@ -308,10 +310,10 @@ class Daemon:
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
-    def _look_at_cards(self) -> None:
+    def _cards_changed(self) -> None:
         """The kernel tells that one came or went."""
-        self._microphone.look()
-        self._speaker.look()
+        self._microphone.cards_changed()
+        self._speaker.cards_changed()
 
     def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
         """What is known of the microphone's card, and of the speaker's."""

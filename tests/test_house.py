@@ -38,6 +38,7 @@ FLOOR_OF = {
     "sound.pcm": "ground",
     "sound.utterance": "ground",
     "sound.answer": "ground",
+    "sound.edges": "ground",
     "sound.names": "ground",
     "panel.looks": "ground",
     "host.spend": "ground",

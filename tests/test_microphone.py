@@ -222,13 +222,13 @@ async def test_where_the_kernel_tells_it_is_missed_at_once_and_hardly_looked_at(
 ) -> None:
     looks: list[float] = []
     monkeypatch.setattr(StandinCapture, "check", lambda _card: looks.append(trio.current_time()))
-    ear.microphone.look()
+    ear.microphone.cards_changed()
     await trio.sleep(100.0)
     assert looks == [0.0, 30.0, 60.0, 90.0]
     monkeypatch.undo()
     await trio.sleep(0.5)
     ear.room.unplug()
-    ear.microphone.look()
+    ear.microphone.cards_changed()
     await trio.sleep(0.05)
     assert ear.told[1:] == [(100.5, "lost")]
     ear.room.plug()

@@ -69,7 +69,7 @@ async def test_a_card_the_kernel_told_of_is_tried_soon_and_a_few_times(
 ) -> None:
     await trio.sleep(9.0)
     assert owner.tries == [0.0, 1.0, 3.0, 7.0]
-    owner.plug.look()
+    owner.plug.cards_changed()
     await trio.sleep(8.0)
     assert owner.tries[4:] == [9.1, 9.3, 9.7, 10.5, 15.5]
 
@@ -78,7 +78,7 @@ async def test_it_is_found_when_the_device_may_be_opened(
     owner: Owner, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(7.5)
-    owner.plug.look()
+    owner.plug.cards_changed()
     await trio.sleep(0.25)
     owner.socket = Card()  # now the system has set its permissions
     await trio.sleep(0.06)
@@ -91,7 +91,7 @@ async def test_however_often_the_kernel_tells_no_try_is_put_off(
     await trio.sleep(2.0)
     before = len(owner.tries)
     for _ in range(1000):
-        owner.plug.look()
+        owner.plug.cards_changed()
         await trio.sleep(0.01)
     tries = owner.tries[before:]
     assert 95 <= len(tries) <= 101, "each 0.1 s, and no more often"
@@ -114,7 +114,7 @@ async def test_a_stream_that_stands_still_is_looked_at_often_unless_the_kernel_t
     owner.socket = Card()
     await trio.sleep(1.5)
     assert owner.plug.look_s == LOOK_S
-    owner.plug.look()
+    owner.plug.cards_changed()
     assert owner.told[-1] == (1.5, "stirred"), "so that whoever uses it looks now"
     assert owner.plug.look_s == LOOK_RARELY_S
     owner.pull()

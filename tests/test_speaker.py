@@ -36,6 +36,7 @@ class Mouth:
     room: Room
     opens: Callable[[], Playback]
     lead_in_s: float = 0.0
+    edge_s: float = 0.0
     told: list[tuple[float, str]] = field(default_factory=list)
     played: bytearray = field(default_factory=bytearray)
     tries: list[float] = field(default_factory=list)  # when it tried to open the card
@@ -53,6 +54,7 @@ class Mouth:
             began=tells("began"),
             found=tells("found"),
             lost=tells("lost"),
+            edge_s=self.edge_s,
             lead_in_s=self.lead_in_s,
             played=self.played.extend,
         )
@@ -506,13 +508,13 @@ async def test_where_the_kernel_tells_it_is_missed_at_once_and_hardly_looked_at(
 ) -> None:
     looks: list[float] = []
     monkeypatch.setattr(StandinPlayback, "check", lambda _card: looks.append(trio.current_time()))
-    mouth.speaker.look()
+    mouth.speaker.cards_changed()
     await trio.sleep(100.0)
     assert looks == [1.0, 31.0, 61.0, 91.0]
     monkeypatch.undo()
     await trio.sleep(0.5)
     mouth.room.unplug()
-    mouth.speaker.look()
+    mouth.speaker.cards_changed()
     await trio.sleep(0.05)
     assert mouth.times("lost") == [101.5]
     mouth.room.plug()

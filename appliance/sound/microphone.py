@@ -93,9 +93,9 @@ class Microphone:
         """Hear nothing from now on. Never waits."""
         self._is_on = False
 
-    def look(self) -> None:
+    def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
-        self._plug.look()
+        self._plug.cards_changed()
 
     def status(self) -> dict[str, object]:
         """What is known of the card; see `Plug.status`."""

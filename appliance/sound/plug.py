@@ -1,9 +1,9 @@
 """A card that comes and goes: opened, used, waited for, and opened again. Lives as long as the box.
 
 A card that fails is announced once, closed, and tried again after 1 s, 2 s, … 5 s, by its name.
-Where the kernel tells that a card came (`look`), it is tried 0.1 s later, and again a few times:
-until the system has set the new device's permissions it does not open. However often the kernel
-tells, a try is never put off for longer than that.
+Where the kernel tells that cards changed, it is tried 0.1 s later, and again a few times: until the
+system has set the new device's permissions it does not open. However often the kernel tells, a try
+is never put off for longer than that.
 
 A sound server that hangs holds up whoever opens or closes its cards, so what is told is told
 before the close.
@@ -85,13 +85,13 @@ class Plug(Generic[S]):
         self._is_told = False  # the kernel tells when cards come and go
         self._retry_s = RETRY_MIN_S
         self._soon: list[float] = []  # the next waits, if not that
-        self._looked = trio.Event()
+        self._changed = trio.Event()
 
-    def look(self) -> None:
+    def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
         self._is_told = True
         self._soon = list(SOON_S)
-        self._looked.set()
+        self._changed.set()
         self._stir()
 
     @property
@@ -144,9 +144,9 @@ class Plug(Generic[S]):
     async def _wait_for_next(self) -> None:
         """Wait until it is time for the next try."""
         if not self._soon:
-            self._looked = trio.Event()
+            self._changed = trio.Event()
             with trio.move_on_after(self._retry_s):
-                await self._looked.wait()
+                await self._changed.wait()
             self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
         if self._soon:
             await trio.sleep(self._soon.pop(0))

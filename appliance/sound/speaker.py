@@ -8,6 +8,7 @@
   * `hush` drops what the card holds within the call. An answer's natural end is a drop as well,
     with silence behind its last sample: a drain holds the interpreter on some cards, and a card
     left to run empty plays old content of its ring.
+  * Beside that cut nothing clicks: `appliance.sound.edges`.
 
 Failures are handled as the microphone's are. A card whose count stands still for 2 s has failed.
 """
@@ -20,6 +21,7 @@ import trio
 
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
+from appliance.sound.edges import Edges, padded
 from appliance.sound.microphone import STALL_S
 from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format, amplified, gain_of, to_card
 from appliance.sound.plug import Plug
@@ -82,6 +84,7 @@ class Speaker:
         began: told when the first sample of an answer was written.
         found: told when the card is open.
         lost: told when it failed, once each time.
+        edge_s: how long silence rises to sound that begins with a step, and falls from its end.
         lead_in_s: silence before the first sample, for amplifiers that wake slowly.
         played: takes what has really left the card, one channel, in order: the reference that an
             echo canceller wants, and a recording of the box.
@@ -96,6 +99,7 @@ class Speaker:
         began: Callable[[], None],
         found: Callable[[], None],
         lost: Callable[[], None],
+        edge_s: float = 0.0,
         lead_in_s: float = 0.0,
         played: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -103,6 +107,8 @@ class Speaker:
         self._answers = answers
         self._dry = dry
         self._began = began
+        self._edge_s = edge_s
+        self._edges = Edges(0)
         self._lead_in_s = lead_in_s
         self._tap = _Tap(played) if played is not None else None
         self._gain = 1.0
@@ -120,9 +126,9 @@ class Speaker:
         """There may be something to play."""
         self._woken.set()
 
-    def look(self) -> None:
+    def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
-        self._plug.look()
+        self._plug.cards_changed()
 
     def status(self) -> dict[str, object]:
         """What is known of the card; see `Plug.status`."""
@@ -159,7 +165,7 @@ class Speaker:
         await self._plug.run()
 
     async def _use(self, card: Playback) -> None:
-        self._card = card
+        self._card, self._edges = card, Edges(card.form.frames_of(self._edge_s))
         try:
             await self._play(card)
         finally:
@@ -221,6 +227,7 @@ class Speaker:
         """The first write: what is prebuffered, behind the lead-in."""
         self._runs, self._written, self._last_real = True, 0, 0
         self._out, self._moved_s = -1, trio.current_time()
+        self._edges.start()
         if self._tap is not None:
             self._tap.start()
         lead_in = min(card.form.frames_of(self._lead_in_s), card.buffer_frames // 2)
@@ -233,14 +240,17 @@ class Speaker:
         As late as that, because what the network is late with may still come in time.
         """
         queued = card.queued_frames()
-        room = card.buffer_frames - queued - lead_in
+        room = card.buffer_frames - queued - lead_in - self._edges.room
         if room > 0 and self._answers.flows(trio.current_time()):
             sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gain)
-            self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
+            self._write(card, padded(self._edges.before(sound), lead_in) + sound)
             self._last_real = self._written
         elif queued <= card.form.frames_of(MARGIN_S):
-            to_border = -self._written % card.period_frames
             self._answers.starve()
+            if edge := self._edges.after():
+                self._write(card, edge)
+                self._last_real = self._written
+            to_border = -self._written % card.period_frames
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
 
     def _write(self, card: Playback, sound: bytes) -> None:
