@@ -207,9 +207,7 @@ class _Stream:
         """An xrun. A card that gives nothing else is dead."""
         self.xruns += 1
         if self.xruns == 1:
-            log.warning(
-                "%r came too late for once, and sound was lost (status counts xruns)", self.name
-            )
+            log.warning("%r had an xrun, sound was lost; `status` counts them", self.name)
         self._faults += 1
         if self._faults > FAULTS_MAX:
             raise DeviceError(f"{self.name!r} answers nothing but xruns")
