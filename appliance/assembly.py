@@ -10,29 +10,29 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
-from appliance.host import service, spend
+from appliance.host import service, spend, uevents
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
 from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
-from appliance.sound import mixer
-from appliance.sound.card import AlsaCapture, AlsaPlayback
+from appliance.sound import kernel, mixer
+from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
 from appliance.sound.microphone import Capture
+from appliance.sound.names import advice, best_rate
 from appliance.sound.speaker import Playback
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
-
-CARDS = Path("/sys/class/sound")  # asked of the kernel: listing by ALSA stalls the interpreter
 
 log = logging.getLogger("appliance")
 
@@ -55,9 +55,35 @@ class Standins:
     button: StandinButton | None = None
 
 
-def has_card(cards: Path = CARDS) -> bool:
+def has_card() -> bool:
     """Whether this machine has a sound card of its own."""
-    return any(cards.glob("card*"))
+    return bool(kernel.card_ids())
+
+
+def with_rate(settings: config.Settings, *, standin: bool = False) -> config.Settings:
+    """The settings with `rate_hz = 0` replaced by a rate that both cards have.
+
+    Found once, before the box starts, because everything is laid out by it; kept until the next
+    start, whatever is plugged in later. A card that is missing now counts for nothing; without any
+    it is 16 kHz. What then does not fit is converted, or refused in words, when it is opened.
+    """
+    audio = settings.audio
+    if audio.rate_hz:
+        return settings
+    taken = config.rates_taken(settings)
+    capture = playback = None
+    if not standin:
+        capture = native_rates(audio.capture, capture=True)
+        playback = native_rates(audio.playback, capture=False)
+    found = msgspec.structs.replace(audio, rate_hz=best_rate(capture, playback, taken))
+    return msgspec.structs.replace(settings, audio=found)
+
+
+def card_advice(settings: config.Settings) -> list[str]:
+    """What to mend in the names of the cards, a sentence each."""
+    ids = kernel.card_ids()
+    words = (advice(name, ids) for name in (settings.audio.capture, settings.audio.playback))
+    return list(dict.fromkeys(filter(None, words)))
 
 
 def real_parts(
@@ -67,11 +93,12 @@ def real_parts(
     *,
     played: Callable[[bytes], None] | None = None,
 ) -> Parts:
-    """A box on this machine. Opens nothing yet.
+    """A box on this machine. Opens nothing yet, or the cards to find their rate, and closes them.
 
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
+    settings = with_rate(settings)
     audio, period = settings.audio, settings.audio.period_ms / 1000
 
     def open_microphone() -> Capture:
@@ -89,6 +116,7 @@ def real_parts(
         open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
         open_lamp=functools.partial(_open_lamp, settings.panel),
         open_button=functools.partial(_open_button, settings.panel.buttons.talk),
+        watch_cards=uevents.watch,
         keeps_state=True,
         played=played,
     )
@@ -106,6 +134,7 @@ def standin_parts(
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
+    settings = with_rate(settings, standin=True)
     room = Room(settings.audio.rate_hz, period_s=settings.audio.period_ms / 1000)
     standins = Standins(room, StandinLamp())
 
@@ -138,6 +167,7 @@ def _parts(
     open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[Tell, Tell], Button],
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
     keeps_state: bool,
     played: Callable[[bytes], None] | None,
 ) -> Parts:
@@ -157,6 +187,7 @@ def _parts(
         open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
+        watch_cards=watch_cards,
         random=random.SystemRandom().random,
         manager=_Manager(),
         name=socket.gethostname(),

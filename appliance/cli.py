@@ -352,16 +352,22 @@ def _agent(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from appliance import config
+    from appliance import assembly, config
 
     settings = _settings(arguments)
     if not settings.agent.key_command:
         config.key(settings.agent.url, os.environ)
     kit = settings.panel.kit
+    rate_hz = assembly.with_rate(settings).audio.rate_hz
+    advice = assembly.card_advice(settings)
     if arguments.json:
-        _print_json({"ok": True, "kit": kit or None})
-    else:
-        print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+        _print_json({"ok": True, "kit": kit or None, "rate_hz": rate_hz, "advice": advice})
+        return 0
+    print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    if settings.audio.rate_hz != rate_hz:
+        print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
+    for words in advice:
+        print(f"advice: {words}")
     return 0
 
 

@@ -25,6 +25,7 @@ from appliance.config_panel import Face, Pin, beneath, compare_face, lamp_pins
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
+from appliance.sound.names import RATES_HZ
 from appliance.sound.sentences import LANGUAGES
 
 CREDENTIAL: Final = "deepgram-api-key"
@@ -224,10 +225,7 @@ class Audio(Struct, frozen=True):
 
     capture: Annotated[str, rule(_card)] = "default"
     playback: Annotated[str, rule(_card)] = "default"
-    rate_hz: Annotated[
-        Literal[8000, 16000, 24000, 32000, 44100, 48000],
-        rule(refused={0: "this version finds no rate by itself; wanted one that the card has"}),
-    ] = 16000
+    rate_hz: Literal[0, 8000, 16000, 24000, 32000, 44100, 48000] = 16000  # 0: one is found
     encoding: Literal["linear16", "mulaw", "alaw"] = "linear16"  # of the wire, not of the cards
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
@@ -489,9 +487,21 @@ def _compare_dialect(reader: Reader, settings: Settings) -> None:
             for refusal in refusals(dialect, block, given):
                 reader.tell(*refusal)
     if reader.is_sound("agent.speak", "audio.rate_hz", "audio.encoding"):
-        speak = [] if agent.id else agent.speak  # nobody knows the voice of a stored agent
-        if fault := rate_fault(dialect, audio.encoding, audio.rate_hz, speak):
+        fault = _rate_fault(settings, audio.rate_hz)
+        if audio.rate_hz and fault:
             reader.tell("[audio]", "rate_hz", audio.rate_hz, fault)
+
+
+def _rate_fault(settings: Settings, rate_hz: int) -> str:
+    """Why the far end would not take this rate; "" if nothing speaks against it."""
+    agent = settings.agent
+    speak = [] if agent.id else agent.speak  # nobody knows the voice of a stored agent
+    return rate_fault(agent.spoken_dialect, settings.audio.encoding, rate_hz, speak)
+
+
+def rates_taken(settings: Settings) -> frozenset[int]:
+    """The rates, in Hz, that the far end takes with these settings."""
+    return frozenset(rate_hz for rate_hz in RATES_HZ if not _rate_fault(settings, rate_hz))
 
 
 def _compare_think(reader: Reader, settings: Settings) -> None:

@@ -397,7 +397,7 @@ _HOLD: Mapping[Event, Row] = {
     E.ECHO_OVER:        (_,             _,                 _,               _,               _,               _),
     E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
-    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               _,               _),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
 }
 

@@ -53,6 +53,7 @@ from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
+EDGE_S = 0.003  # where an answer begins or ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -122,6 +123,7 @@ class Daemon:
             began=self._sound_begins,
             found=self._speaker_found,
             lost=self._lost_speaker,
+            edge_s=EDGE_S,
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
@@ -150,6 +152,8 @@ class Daemon:
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
             house.start_soon(self._cues.run)
+            if self._parts.watch_cards is not None:
+                house.start_soon(self._parts.watch_cards, self._cards_changed)
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
@@ -327,6 +331,15 @@ class Daemon:
             self._microphone.on()
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
+
+    def _cards_changed(self) -> None:
+        """The kernel tells that one came or went."""
+        self._microphone.cards_changed()
+        self._speaker.cards_changed()
+
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
+        return self._microphone.status(), self._speaker.status()
 
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""

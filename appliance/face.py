@@ -36,6 +36,9 @@ class Household(Protocol):
     brief: Brief
     loudness: Loudness
 
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
+
 
 class Face:
     """Shows and tells. Nothing here waits."""
@@ -114,6 +117,7 @@ class Face:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
+        microphone, speaker = self._house.card_status()
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
@@ -145,11 +149,13 @@ class Face:
             "microphone": {
                 "card": config.audio.capture,
                 "state": self._state_of(Trouble.MICROPHONE_MISSING),
+                **microphone,
                 "preroll_ms": config.talk.preroll_ms,
             },
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
+                **speaker,
                 **self._house.loudness.report(),
             },
             "panel": {

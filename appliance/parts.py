@@ -80,6 +80,7 @@ class Parts:
     knobs_book: Book | None = None
     open_mixer: Callable[[], Mixer | None] = lambda: None  # may raise DeviceError
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None  # tells when some come and go
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic

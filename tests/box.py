@@ -6,7 +6,7 @@ On the virtual clock, so a minute of conversation takes a moment and times compa
 import math
 import random
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from appliance.errors import AgentError
 from appliance.host import command
 from appliance.loudness import Mixer
 from appliance.panel.looks import Look
-from appliance.parts import Parts
+from appliance.parts import Parts, Tell
 from appliance.purse import Book
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
@@ -175,6 +175,7 @@ async def a_box(
     *,
     knobs_book: Book | None = None,
     mixer: Mixer | None = None,
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
@@ -207,6 +208,7 @@ async def a_box(
                 run_command=run_command,
                 knobs_book=knobs_book,
                 open_mixer=lambda: mixer,
+                watch_cards=watch_cards,
             )
         )
         gone = trio.Event()

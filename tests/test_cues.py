@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from appliance.config import Cues as Settings
 from appliance.conversation import Action, Phase
 from appliance.cues import REPEAT_S, Cues
+from appliance.daemon import EDGE_S
 from appliance.errors import AgentRefused, AgentUnreachable, Trouble
 from appliance.panel.looks import TRIPLE
 from appliance.sound import chimes
@@ -36,6 +37,12 @@ TROUBLE = b"".join(chimes.chime(chimes.TROUBLE, RATE_HZ))
 def sentence(name: str, language: str = "en", own: str = "") -> bytes:
     spoken = recording(name, language, own)
     return b"".join(resampled(spoken.pieces(), spoken.rate_hz, RATE_HZ))
+
+
+def without_edge(played: bytes, whole: bytes) -> bytes:
+    """What was played, without the rise to a first sample that is no silence."""
+    rise = FORM.bytes_of(EDGE_S)
+    return played[rise:] if played[:2] != whole[:2] else played
 
 
 def said(box: Box) -> list[str]:
@@ -77,8 +84,9 @@ async def test_a_refused_key_is_said_when_the_button_is_let_go(autojump_clock: M
         await trio.sleep(5.0)
         [(began_s, sound)] = box.room.heard
         assert began_s == released_s
+        sound = without_edge(bytes(sound), sentence("key-refused"))
         assert sound.startswith(sentence("key-refused"))
-        assert not any(sound[len(sentence("key-refused")) :])
+        assert not any(sound[FORM.bytes_of(EDGE_S) + len(sentence("key-refused")) :])
         assert said(box) == ["key-refused"]
 
 
@@ -141,7 +149,9 @@ async def test_a_late_answer_silences_it_and_is_heard_alone(autojump_clock: Mock
         await box.until(Phase.RESTING)
         complaint, answer = box.room.heard
         assert ends_s(box, 0) == pytest.approx(spoke_s, abs=1 / RATE_HZ)
-        assert sentence("no-answer").startswith(complaint[1])
+        begun = without_edge(bytes(complaint[1]), sentence("no-answer"))
+        assert begun
+        assert sentence("no-answer").startswith(begun)
         assert answer[1].startswith(tone(1.0))
         assert answer[0] - spoke_s <= 0.06 + 0.001
 

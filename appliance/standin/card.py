@@ -3,7 +3,7 @@
 `Room` is what can be heard there: `say` puts sound into it, `heard` is what the loudspeaker has
 really given, with the times. Its two streams are obedient: they grant what was asked, are never
 late, and count to the sample in virtual time. `unplug`, `plug`, `stall` and `go_on` do what
-fingers and sound servers do.
+fingers and sound servers do; microphone and speaker are two cards where that is asked for.
 """
 
 import math
@@ -11,9 +11,10 @@ import math
 import trio
 
 from appliance.errors import DeviceError
-from appliance.sound.pcm import SAMPLE_BYTES, Format
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format
 
 BUFFER_PERIODS = 10
+KINDS = ("microphone", "speaker")
 
 
 class Room:
@@ -22,7 +23,7 @@ class Room:
     def __init__(self, rate_hz: int, *, period_s: float = 0.02) -> None:
         self.form = Format(rate_hz)
         self.period_frames = self.form.frames_of(period_s)
-        self.is_plugged = True
+        self.pulled: set[str] = set()  # of "microphone" and "speaker"
         self.opened = 0  # streams that were opened, ever
         self.streams: list[_Stream] = []  # those that are open
         self.stood_still = 0  # frames for which the card has stood still, ever
@@ -72,15 +73,15 @@ class Room:
         now = self.frame_now() if self._stalled_at is None else self._stalled_at
         return now - self.stood_still
 
-    def unplug(self) -> None:
-        """Pull the card out: everything about it fails."""
-        self.is_plugged = False
-        for stream in list(self.streams):
+    def unplug(self, *which: str) -> None:
+        """Pull the card out: everything about it fails. Or only its "microphone", or "speaker"."""
+        self.pulled |= set(which or KINDS)
+        for stream in [one for one in self.streams if one.kind in self.pulled]:
             stream.die()
 
-    def plug(self) -> None:
+    def plug(self, *which: str) -> None:
         """Put it back: it can be opened again; streams that were open stay dead."""
-        self.is_plugged = True
+        self.pulled -= set(which or KINDS)
 
     def stall(self) -> None:
         """Let it stand still without a word, as the card of a stopped sound server does."""
@@ -113,12 +114,16 @@ class Room:
 
 
 class _Stream:
+    kind: str
+
     def __init__(self, room: Room) -> None:
         self.form = room.form
+        self.chain = Chain(self.form.rate_hz)
+        self.xruns = 0
         self.period_frames = room.period_frames
         self.buffer_frames = room.period_frames * BUFFER_PERIODS
         self._room = room
-        self._dead = not room.is_plugged
+        self._dead = self.kind in room.pulled
         self._stirred = trio.Event()
         self.check()
         room.opened += 1
@@ -159,6 +164,8 @@ class _Stream:
 class StandinCapture(_Stream):
     """A capture stream; see `appliance.sound.microphone.Capture`."""
 
+    kind = KINDS[0]
+
     def __init__(self, room: Room) -> None:
         super().__init__(room)
         self._next: int | None = None  # the first frame that was not read
@@ -192,9 +199,10 @@ class StandinCapture(_Stream):
 class StandinPlayback(_Stream):
     """A playback stream; see `appliance.sound.speaker.Playback`."""
 
+    kind = KINDS[1]
+
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.xruns = 0
         self._began: int | None = None  # frame of the card at which it began to move
         self._held = bytearray()  # written, and not out when it was last looked at
         self._out = 0  # frames that were
