@@ -253,8 +253,8 @@ class Daemon:
                 self.utterances.send()
             case Action.MARK_SPEECH:
                 self.utterances.mark_speech()
-            case Action.SHUT:
-                self.utterances.shut = True
+            case Action.SHUT | Action.HEAR:
+                self.utterances.shut = action is Action.SHUT
             case Action.END | Action.ERASE | Action.DISCARD:
                 self._end_utterance(action, now_s)
             case Action.CALL_OFF:

@@ -633,7 +633,7 @@ def test_tap_listens_again_after_an_answer_when_the_room_is_quiet() -> None:
     desk.tell(Event.AUDIO_DONE)
     desk.tell(Event.SPEAKER_DRY)
     assert desk.at(Phase.RESTING)
-    assert desk.wait(0.3) == [Action.LISTEN, Action.SEND]
+    assert desk.wait(0.3) == [Action.HEAR, Action.LISTEN, Action.SEND]
     assert desk.at(Phase.LISTENING)
 
 
