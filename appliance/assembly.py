@@ -25,6 +25,7 @@ from appliance.host.credential import Credential
 from appliance.host.state import StateFile
 from appliance.parts import Button, Lamp, Parts, Tell
 from appliance.sound.card import AlsaCapture, AlsaPlayback
+from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
 from appliance.standin.card import Room
@@ -165,6 +166,7 @@ def _parts(
         socket_path=socket_path,
         clock=time.monotonic,
         played=played,
+        canceller=WebRtc(settings.audio.rate_hz) if settings.audio.echo == "webrtc" else None,
     )
 
 

@@ -12,6 +12,7 @@ The API key is no setting and never part of a message.
 import ipaddress
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -29,6 +30,8 @@ VARIABLE: Final = "DEEPGRAM_API_KEY"
 KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mistake
 # Functions that the box has itself; no entry of [[tools]] may be called so.
 BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
+
+ECHO_RATES_HZ: Final = (8000, 16000, 32000, 48000)  # of WebRTC: others it would convert
 
 ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
 TOOL_NAME = "1 to 64 letters, digits, _ and -"
@@ -216,6 +219,7 @@ class Audio(Struct, frozen=True):
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
     volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
+    echo: Literal["none", "webrtc"] = "none"  # what takes the box's own voice out of the uplink
 
 
 class Lamp(Struct, frozen=True):
@@ -298,6 +302,8 @@ DEFAULTS: Final = Settings()
 def read(path: Path) -> Settings:
     """Settings from the file at `path`; it and `ca_file` are the only files looked at.
 
+    An optional package that they ask for is looked for as well, but not imported.
+
     Raises:
         ConfigError: the file cannot be read, or something in it is wrong.
     """
@@ -310,6 +316,7 @@ def read(path: Path) -> Settings:
         raise ConfigError([f"{path}: line {line}: not UTF-8; wanted text"]) from error
     reader, settings = _parse(text, str(path))
     _look_at_certificates(reader, settings.agent.ca_file)
+    _look_for_canceller(reader, settings.audio.echo)
     return _unless_faulty(reader, settings)
 
 
@@ -348,6 +355,13 @@ def _look_at_certificates(reader: Reader, ca_file: str) -> None:
         return
     if b"-----BEGIN" not in content:
         reader.tell("[agent]", "ca_file", ca_file, "wanted a file of PEM certificates")
+
+
+def _look_for_canceller(reader: Reader, echo: str) -> None:
+    """Find out now that a package is not there, not when the box is to start."""
+    if echo == "webrtc" and find_spec("livekit") is None:
+        words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
+        reader.tell("[audio]", "echo", echo, words)
 
 
 def key(url: str, environ: Mapping[str, str]) -> str | None:
@@ -407,11 +421,30 @@ def _compare(reader: Reader, settings: Settings) -> None:
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
             words = "usd_per_hour = 0 counts nothing, so no cap is ever reached; wanted a price"
             reader.tell("[spend]", name, cap, words)
+    if reader.is_sound("talk", "audio"):
+        _compare_echo(reader, settings)
     _compare_agent(reader, settings)
     if reader.is_sound("agent.url", "agent.dialect"):
         _compare_dialect(reader, settings)
     if reader.is_sound("agent.prompt", "agent.think", "tools"):
         _compare_think(reader, settings)
+
+
+def _compare_echo(reader: Reader, settings: Settings) -> None:
+    """A canceller that would have nothing to do, or could not do it."""
+    talk, audio = settings.talk, settings.audio
+    if audio.echo == "none":
+        return
+    words = ""
+    if talk.mode == "hold":
+        words = '[talk] mode = "hold" hears nothing while an answer sounds; wanted "tap" or "open"'
+    elif talk.duplex == "half":
+        words = '[talk] duplex = "half" hears nothing while an answer sounds; wanted "full"'
+    elif audio.rate_hz not in ECHO_RATES_HZ:
+        rates = ", ".join(map(str, ECHO_RATES_HZ))
+        words = f"it cannot work at rate_hz = {audio.rate_hz}; wanted one of {rates}"
+    if words:
+        reader.tell("[audio]", "echo", audio.echo, words)
 
 
 def _compare_agent(reader: Reader, settings: Settings) -> None:

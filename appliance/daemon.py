@@ -40,6 +40,7 @@ from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
+from appliance.sound.echo import Echo
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
@@ -113,8 +114,13 @@ class Daemon:
             found=lambda: self.tell(Event.SPEAKER_FOUND),
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
-            played=parts.played,
+            played=self._played if parts.played or parts.canceller else None,
         )
+        self.echo: Echo | None = None
+        if parts.canceller is not None:
+            self.echo = Echo(
+                parts.canceller, self._form, look=self._speaker.look, clock=trio.current_time
+            )
         self.set_volume(config.audio.volume)
         self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
@@ -281,6 +287,8 @@ class Daemon:
         self.chronicle.answer_cut(given - self._speaker.hush())
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
+        if self.echo is not None:
+            self.utterances.hear(self.echo.flush(), now_s)
         if action is Action.END:
             self.chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
@@ -308,8 +316,17 @@ class Daemon:
 
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""
+        if self.echo is not None:
+            sound = self.echo.hear(sound)
         self.utterances.hear(sound, trio.current_time())
         self._line.wake()
+
+    def _played(self, sound: bytes) -> None:
+        """A piece that has left the speaker."""
+        if self.echo is not None:
+            self.echo.played(sound)
+        if self._parts.played is not None:
+            self._parts.played(sound)
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""

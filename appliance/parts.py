@@ -13,6 +13,7 @@ from appliance.config import Settings as Config
 from appliance.host import command
 from appliance.panel.looks import Look
 from appliance.purse import Book
+from appliance.sound.echo import Canceller
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
 
@@ -81,3 +82,4 @@ class Parts:
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
     played: Callable[[bytes], None] | None = None
+    canceller: Canceller | None = None  # of the box's own voice in the microphone

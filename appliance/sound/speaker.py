@@ -14,7 +14,7 @@ Failures are handled as the microphone's are. A card whose count stands still fo
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Protocol
 
 import trio
@@ -118,6 +118,13 @@ class Speaker:
     def set_volume(self, volume: int) -> None:
         """How loud from the next sound written on, 0 to 100; a software gain on every card."""
         self._gain = gain_of(volume)
+
+    def look(self) -> bool:
+        """Hand on what has left the card by now; whether more may follow. Never waits."""
+        if self._runs and self._card is not None and self._tap is not None:
+            with suppress(DeviceError):  # `run` meets it as well, and tells
+                self._tap.left(self._written - self._card.queued_frames())
+        return self._runs
 
     def hush(self) -> int:
         """Silence, within this call. What waits is the answers' business.
