@@ -21,6 +21,7 @@ from appliance.errors import AgentError
 from appliance.host import command
 from appliance.panel.looks import Look
 from appliance.parts import Parts
+from appliance.sound.echo import Canceller
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -170,6 +171,7 @@ async def a_box(
     manners: Manners | None = None,
     between: type[Network] = Network,
     run_command: Run = command.run,
+    canceller: Canceller | None = None,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
@@ -200,6 +202,7 @@ async def a_box(
                 manager=manager,
                 name="test",
                 run_command=run_command,
+                canceller=canceller,
             )
         )
         gone = trio.Event()

@@ -186,7 +186,7 @@ class Echo:
 def _power(frame: bytes) -> float:
     """Of the samples of a frame, the mean."""
     samples = array("h", frame)
-    return sum(map(mul, samples, samples)) / len(samples)
+    return math.fsum(map(mul, samples, samples)) / len(samples)
 
 
 class WebRtc:

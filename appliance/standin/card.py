@@ -1,9 +1,9 @@
 """A room with a microphone and a loudspeaker in it, without a card. On trio's clock.
 
 `Room` is what can be heard there: `say` puts sound into it, `heard` is what the loudspeaker has
-really given, with the times; `echo` lets the one into the other. Its two streams are obedient: they grant what was asked, are never
-late, and count to the sample in virtual time. `unplug`, `plug`, `stall` and `go_on` do what
-fingers and sound servers do.
+really given, with the times; `echo` lets the one into the other. Its two streams are obedient:
+they grant what was asked, are never late, and count to the sample in virtual time. `unplug`,
+`plug`, `stall` and `go_on` do what fingers and sound servers do.
 """
 
 import math

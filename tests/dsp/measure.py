@@ -69,7 +69,7 @@ class Wire:
 
 
 def raw(sound: Sound) -> bytes:
-    return np.clip(np.round(sound), -32768, 32767).astype("<i2").tobytes()
+    return bytes(np.clip(np.round(sound), -32768, 32767).astype("<i2"))
 
 
 def pieces(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
