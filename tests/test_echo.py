@@ -4,9 +4,11 @@ The canceller here is a plain one that knows its room; the real one has `tests/d
 """
 
 import random
+import subprocess
 import sys
 from array import array
 from collections import deque
+from pathlib import Path
 
 import pytest
 import trio
@@ -66,6 +68,18 @@ class Desk:
         self.canceller = Knowing(delay)
         self.echo = Echo(self.canceller, FORM, look=self.look, clock=lambda: self.now_s)
 
+    def begin(self, at_s: float) -> None:
+        """The speaker begins to move, between two pieces of the microphone."""
+        now_s, self.now_s = self.now_s, at_s
+        self.echo.played(b"")
+        self.now_s, self.plays = now_s, True
+
+    def end(self, at_s: float) -> None:
+        """The speaker is hushed: it tells what has left it until then."""
+        now_s, self.now_s = self.now_s, at_s
+        self.look()
+        self.now_s, self.plays = now_s, False
+
     def look(self) -> bool:
         if self.out:
             self.echo.played(self.out)
@@ -111,8 +125,8 @@ def test_echo_goes_whatever_the_microphones_pieces_are(size: int) -> None:
     desk = Desk(delay=100)
     far = noise(RATE_HZ)
     back = bytes(200) + quieter(far)
-    out, desk.plays = b"", True
-    desk.echo.hear(bytes(2 * FRAME))
+    out = desk.echo.hear(bytes(2 * FRAME))
+    desk.begin(0.0)
     for at in range(0, RATE_HZ - size, size):
         desk.now_s += size / RATE_HZ
         desk.out = far[at * 2 : (at + size) * 2]
@@ -130,8 +144,8 @@ def test_a_card_that_counts_in_lumps_keeps_step() -> None:
     desk = Desk(delay=640)  # the echo takes longer than the count is behind, and a frame
     far = noise(RATE_HZ)
     back = bytes(1280) + quieter(far)
-    out, told, desk.plays = b"", 0, True
-    desk.echo.hear(bytes(2 * FRAME))
+    out, told = desk.echo.hear(bytes(2 * FRAME)), 0
+    desk.begin(0.0)
     for at in range(0, RATE_HZ - 320, 320):
         desk.now_s += 0.02
         now = (at + 320) // 441 * 441
@@ -141,7 +155,7 @@ def test_a_card_that_counts_in_lumps_keeps_step() -> None:
 
 
 @pytest.mark.parametrize("begins", [0, 1, 100, 319])
-@pytest.mark.parametrize("apart", [320, 5000, 32000])
+@pytest.mark.parametrize("apart", [7, 320, 5000, 32000])
 def test_silence_between_answers_is_as_long_as_it_was(begins: int, apart: int) -> None:
     desk = Desk(delay=50)
     far = bytes(begins * 2) + noise(3333) + bytes(apart * 2) + noise(3333, seed=2)
@@ -151,9 +165,14 @@ def test_silence_between_answers_is_as_long_as_it_was(begins: int, apart: int) -
     desk.echo.hear(bytes(640))
     for at in range(0, len(far) // 2 - 320, 320):
         desk.now_s += 0.02
-        inside = [(max(at, low), min(at + 320, high)) for low, high in sounds]
-        desk.out = b"".join(far[low * 2 : high * 2] for low, high in inside if low < high)
-        desk.plays = any(low <= at + 320 < high for low, high in sounds)
+        for low, high in sounds:
+            if at <= low < at + 320:
+                desk.begin(low / RATE_HZ)
+            desk.out = far[max(at, low) * 2 : min(at + 320, high) * 2]
+            if at < high <= at + 320:
+                desk.end(high / RATE_HZ)
+            elif desk.out:
+                break
         out += desk.echo.hear(back[at * 2 : (at + 320) * 2])
     assert not any(out)
     assert desk.echo.delay_ms == 0
@@ -299,9 +318,9 @@ def test_a_canceller_that_could_do_nothing_is_refused(change: tuple[str, str], w
 
 
 def test_a_missing_package_is_named_where_the_settings_are_read(
-    tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "config.toml"  # type: ignore[operator]
+    file = tmp_path / "config.toml"
     file.write_text(WANTED)
     monkeypatch.setattr("appliance.config.find_spec", lambda _: None)
     with pytest.raises(ConfigError) as caught:
@@ -318,3 +337,13 @@ def test_a_package_that_does_not_load_is_a_fault_of_the_settings(
     monkeypatch.setitem(sys.modules, "livekit", None)
     with pytest.raises(ConfigError, match="livekit does not load"):
         WebRtc(RATE_HZ)
+
+
+def test_the_canceller_is_not_imported_where_it_is_not_wanted(tmp_path: Path) -> None:
+    (tmp_path / "livekit.py").write_text("raise SystemExit('it was imported')")
+    words = "from appliance import assembly, cli, config, daemon; config.parse('', 'test')"
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {words}; print('lived')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "lived\n", done.stderr

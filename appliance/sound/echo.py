@@ -8,8 +8,8 @@ step, in frames of 10 ms: what was played, and what the microphone heard meanwhi
     than its echo: a canceller can look back and not ahead.
   * The speaker is silent most of the time, and a silent one tells nothing. So each piece of either
     stream has its place on one line, the microphone's: silence fills what lies between two answers
-    by the clock, once, where the sound begins. Within a sound the cards' counts rule alone; two
-    cards that drift apart do so from the beginning of one answer to its end.
+    by the clock, once, when the card begins to move. While it moves the cards' counts rule alone;
+    two cards that drift apart do so from the beginning of one answer to its end.
   * A card gives pieces of any length. They are cut anew into frames, less than one of which waits
     for the next piece. The canceller itself is late by 8 to 11 ms, so at the end of a turn that
     rest goes out with a frame of zeros behind it: nothing is lost.
@@ -78,7 +78,6 @@ class Echo:
         self._near_end = 0  # bytes of either stream since the line began
         self._far_end = 0
         self._near_s = -math.inf  # when the newest piece of the microphone came
-        self._plays = False
         self._is_audible = False  # what was played last
         self._before = self._after = 0.0  # power of the microphone while something was played
 
@@ -100,15 +99,14 @@ class Echo:
     # ── the speaker's side ───────────────────────────────────────────────────────────────────
 
     def played(self, sound: bytes) -> None:
-        """A piece that has just left the speaker."""
-        now_s = self._clock()
-        since_s = now_s - self._near_s
+        """A piece that has just left the speaker; an empty one says that it begins to move."""
+        since_s = self._clock() - self._near_s
         if since_s > GAP_S:
             return  # nobody listens
-        missing = self._near_end + self._form.bytes_of(since_s) - self._far_end - len(sound)
-        if missing > (self._form.bytes_of(RESYNC_S) if self._plays else 0):
+        since = int(since_s * self._form.rate_hz + 0.001) * SAMPLE_BYTES  # whole samples
+        missing = self._near_end + since - self._far_end - len(sound)
+        if missing > (self._form.bytes_of(RESYNC_S) if sound else 0):
             self._silence(missing)
-        self._plays = True
         self._far += sound
         self._far_end += len(sound)
 
@@ -121,15 +119,16 @@ class Echo:
     def hear(self, sound: bytes) -> bytes:
         """A piece of any length from the microphone: whole frames, less than one behind it."""
         now_s = self._clock()
+        moves = self._look()
         if now_s - self._near_s - self._form.seconds_of(len(sound)) > GAP_S:
-            self._look()
-            self._begin()
-        else:
-            self._plays = self._look() and self._plays
+            self._near.clear()  # it had stood still: the line begins anew
+            self._far.clear()
+            self._near_end, self._far_end = 0, len(sound)
+            self._far += bytes(len(sound))
         self._near_s = now_s
         self._near_end += len(sound)
         self._near += sound
-        if not self._plays and self._far_end < self._near_end:
+        if not moves and self._far_end < self._near_end:
             self._silence(self._near_end - self._far_end)
         return self._process()
 
@@ -142,13 +141,6 @@ class Echo:
         self._near_end += behind
         self._silence(behind)
         return self._process()
-
-    def _begin(self) -> None:
-        """The line begins anew: the microphone had stood still."""
-        self._near.clear()
-        self._far.clear()
-        self._near_end = self._far_end = 0
-        self._plays = False
 
     def _process(self) -> bytes:
         """All whole frames there are, of both streams in turn."""

@@ -76,7 +76,8 @@ class Speaker:
         lost: told when it failed, once each time.
         lead_in_s: silence before the first sample, for amplifiers that wake slowly.
         played: takes what has really left the card, one channel, in order: the reference that an
-            echo canceller wants, and a recording of the box.
+            echo canceller wants, and a recording of the box. An empty piece is told when the card
+            begins to move.
     """
 
     def __init__(
@@ -288,6 +289,7 @@ class _Tap:
     def start(self) -> None:
         self._held.clear()
         self._out = 0
+        self._played(b"")
 
     def wrote(self, sound: bytes) -> None:
         self._held += sound

@@ -87,6 +87,8 @@ def cancelled(
     echo = Echo(WebRtc(rate_hz), Format(rate_hz), look=wire.look, clock=wire.clock)
     wire.tell = echo.played
     microphone, out = raw(heard), bytearray()
+    echo.hear(bytes(rate_hz // 50 * 2))  # a moment before the speaker begins to move
+    echo.played(b"")
     for at, size in pieces(len(heard), sizes):
         wire.now = at + size
         out += echo.hear(microphone[at * 2 : (at + size) * 2])
