@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from appliance.agent.messages import Ask, CannotSay, Say, ToAgent
-from appliance.brief import Brief
+from appliance.brief import PROMPT_MAX, Brief
 from appliance.conversation import Conversation, Event, Phase
 from appliance.errors import Trouble
 from appliance.host.remote import CommandError
@@ -15,7 +15,7 @@ from appliance.purse import Purse
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
 VOLUME_MAX = 100
-WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
+WORDS_MAX = PROMPT_MAX  # of whatever is said
 
 
 class Speaking(Protocol):
