@@ -71,14 +71,7 @@ def real_parts(
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
-    audio, period = settings.audio, settings.audio.period_ms / 1000
-
-    def open_microphone() -> Capture:
-        return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
-
-    def open_speaker() -> Playback:
-        return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
-
+    open_microphone, open_speaker = cards(settings.audio)
     return _parts(
         settings,
         environ,
@@ -90,6 +83,19 @@ def real_parts(
         keeps_state=True,
         played=played,
     )
+
+
+def cards(audio: config.Audio) -> tuple[Callable[[], Capture], Callable[[], Playback]]:
+    """What opens this machine's microphone, and its speaker."""
+    period = audio.period_ms / 1000
+
+    def open_microphone() -> Capture:
+        return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
+
+    def open_speaker() -> Playback:
+        return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
+
+    return open_microphone, open_speaker
 
 
 def standin_parts(

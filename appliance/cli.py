@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
+    command("echo", "measure how the box hears itself, and which [talk] duplex allows it", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
@@ -292,6 +293,45 @@ def _agent(arguments: argparse.Namespace) -> int:
             return 0
         _raise_ours(group)
     return 0
+
+
+# ── the echo ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _echo(arguments: argparse.Namespace) -> int:
+    import functools
+
+    import trio
+
+    from appliance import assembly
+    from appliance.sound import sounding
+    from appliance.sound.pcm import gain_of
+
+    settings = _settings(arguments)
+    _refuse_beside_a_daemon(arguments.socket or _socket())
+    microphone, speaker = assembly.cards(settings.audio)
+    gain = gain_of(settings.audio.volume)
+    found = trio.run(functools.partial(sounding.sound_out, microphone, speaker, gain=gain))
+    if arguments.json:
+        _print_json({**vars(found), "verdict": found.verdict.name.lower(), "reason": found.reason})
+    else:
+        print("\n".join(found.lines))
+    return 0
+
+
+def _refuse_beside_a_daemon(path: Path) -> None:
+    """A daemon holds the cards, also while it is asleep."""
+    from appliance.errors import DeviceError
+    from appliance.host import remote
+
+    try:
+        remote.call(path, "status")
+    except DeviceError:
+        return
+    raise DeviceError(
+        f"the daemon that listens at {path} holds the cards: stop it first"
+        " (systemctl stop voice-appliance), and start it again afterwards"
+    )
 
 
 # ── questions ────────────────────────────────────────────────────────────────────────────────────
