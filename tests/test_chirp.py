@@ -189,6 +189,7 @@ def test_the_command_prints_what_it_found(
     assert printed[3] == "echo delay          20.0 ms (between 3 chirps 0.0)"
     assert printed[4] == "echo return loss    12.0 dB (between 3 chirps 0.0)"
     assert printed[5].endswith('[talk] duplex = "full" with [audio] echo = "webrtc"')
+    room.given.clear()  # the clock begins anew
     assert cli.main(["echo", "--json", "--socket", str(tmp_path / "no.sock")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["delay_ms"] == pytest.approx(20.0, abs=0.2)

@@ -114,10 +114,7 @@ class Finding:
         if self.return_loss_db < 0:
             return Verdict.HALF, "the echo is louder than what was played: less gain or volume"
         if self.delay_ms > LATEST_MS:
-            return (
-                Verdict.HALF,
-                f"the echo is later than a canceller looks back: {LATEST_MS:.0f} ms",
-            )
+            return Verdict.HALF, f"the echo is later than the {LATEST_MS:.0f} ms of a canceller"
         return Verdict.WEBRTC, f"{loss}, and {NEEDED_DB:.0f} are needed: a canceller has the rest"
 
 
@@ -208,11 +205,11 @@ class _Correlation:
         around = range(max(0, best - self._near), min(len(places), best + self._near + 1))
         return [self._best(window, around)[0] * self._step for window in thin]
 
-    def _best(self, samples: list[int], places: range) -> tuple[int, float]:
+    def _best(self, samples: list[int], places: range) -> tuple[int, int]:
         value, at = max((abs(self._at(samples, place)), -place) for place in places)
         return -at, value
 
-    def _at(self, samples: list[int], place: int) -> float:
+    def _at(self, samples: list[int], place: int) -> int:
         return sum(map(mul, self._chirp, samples[place : place + len(self._chirp)]))
 
 
