@@ -97,6 +97,7 @@ def test_noise_is_no_chirp(noise: float) -> None:
         (1.0, 0.1, Verdict.WEBRTC),
         (10.0, 0.25, Verdict.HALF),
         (-2.0, 0.005, Verdict.HALF),
+        (10.0, -0.01, Verdict.HALF),
     ],
 )
 def test_the_verdict_follows_the_numbers(loss_db: float, delay_s: float, verdict: Verdict) -> None:

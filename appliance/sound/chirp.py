@@ -113,6 +113,8 @@ class Finding:
             return Verdict.FULL, f"{loss}, and {NEEDED_DB:.0f} are needed"
         if self.return_loss_db < 0:
             return Verdict.HALF, "the echo is louder than what was played: less gain or volume"
+        if self.delay_ms < 0:
+            return Verdict.HALF, "the echo comes before the card counts what it is an echo of"
         if self.delay_ms > LATEST_MS:
             return Verdict.HALF, f"the echo is later than the {LATEST_MS:.0f} ms of a canceller"
         return Verdict.WEBRTC, f"{loss}, and {NEEDED_DB:.0f} are needed: a canceller has the rest"
