@@ -359,7 +359,8 @@ def _look_at_certificates(reader: Reader, ca_file: str) -> None:
 
 def _look_for_canceller(reader: Reader, echo: str) -> None:
     """Find out now that a package is not there, not when the box is to start."""
-    if echo == "webrtc" and find_spec("livekit") is None:
+    is_there = find_spec("livekit") is not None and find_spec("livekit.rtc") is not None
+    if echo == "webrtc" and not is_there:
         words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
         reader.tell("[audio]", "echo", echo, words)
 

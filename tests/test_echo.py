@@ -9,6 +9,8 @@ import sys
 from array import array
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from appliance import config
+from appliance import assembly, cli, config
 from appliance.conversation import Phase
 from appliance.errors import ConfigError
 from appliance.sound.echo import FRAMES_PER_S, Echo, WebRtc
@@ -280,6 +282,7 @@ async def test_what_is_kept_is_all_that_the_microphone_heard(autojump_clock: Moc
 
 # ── settings ─────────────────────────────────────────────────────────────────────────────────────
 
+LOOPBACK = "[agent]\nurl = 'ws://127.0.0.1:1/v1/agent/converse'\n"
 WANTED = '[talk]\nmode = "tap"\nduplex = "full"\n[audio]\necho = "webrtc"\n'
 
 
@@ -317,17 +320,31 @@ def test_a_canceller_that_could_do_nothing_is_refused(change: tuple[str, str], w
     assert faults(WANTED.replace(*change)) == (f"test: [audio] echo = {said}: {words}",)
 
 
-def test_a_missing_package_is_named_where_the_settings_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", [(), ("livekit",)])  # another package of the same family
+@pytest.mark.parametrize("command", ["check", "run", "demo"])
+def test_a_missing_package_is_named_by_whoever_reads_the_settings(
+    command: str,
+    found: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(
+        "appliance.config.find_spec", lambda name: object() if name in found else None
+    )
     file = tmp_path / "config.toml"
     file.write_text(WANTED)
-    monkeypatch.setattr("appliance.config.find_spec", lambda _: None)
-    with pytest.raises(ConfigError) as caught:
-        config.read(file)
+    assert cli.main([command, "--config", str(file)]) == 78
     words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
-    assert caught.value.faults == (f'{file}: [audio] echo = "webrtc": {words}',)
+    assert capsys.readouterr().err == f'{file}: [audio] echo = "webrtc": {words}\n'
+
+
+def test_settings_with_the_package_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("appliance.config.find_spec", lambda _: object())
+    file = tmp_path / "config.toml"
+    file.write_text(WANTED)
     assert config.read(file).audio.echo == "webrtc"
 
 
@@ -337,6 +354,46 @@ def test_a_package_that_does_not_load_is_a_fault_of_the_settings(
     monkeypatch.setitem(sys.modules, "livekit", None)
     with pytest.raises(ConfigError, match="livekit does not load"):
         WebRtc(RATE_HZ)
+    with pytest.raises(ConfigError, match="livekit does not load"):
+        assembly.standin_parts(config.parse(f"{LOOPBACK}{WANTED}", "test"), {}, None)
+
+
+class Module:
+    """livekit's module, as far as it is used: it takes frames of one length, and halves them."""
+
+    def __init__(self, **_: bool) -> None:
+        self.took: list[str] = []
+
+    def process_reverse_stream(self, frame: Any) -> None:
+        self.took.append("played")
+
+    def set_stream_delay_ms(self, _: int) -> None:
+        self.took.append("delay")
+
+    def process_stream(self, frame: Any) -> None:
+        self.took.append("heard")
+        frame.data[:] = array("h", (sample // 2 for sample in frame.data))
+
+
+class AudioFrame:
+    def __init__(self, data: bytearray, rate_hz: int, channels: int, samples: int) -> None:
+        assert (channels, samples * 100) == (1, rate_hz)
+        self.data = memoryview(data).cast("h")
+
+
+def test_the_box_of_the_settings_has_the_canceller(monkeypatch: pytest.MonkeyPatch) -> None:
+    rtc = SimpleNamespace(AudioProcessingModule=Module, AudioFrame=AudioFrame)
+    monkeypatch.setitem(sys.modules, "livekit", SimpleNamespace(rtc=rtc))
+    parts, _ = assembly.standin_parts(config.parse(f"{LOOPBACK}{WANTED}", "test"), {}, None)
+    canceller = parts.canceller
+    assert isinstance(canceller, WebRtc)
+    assert canceller.name == "webrtc"
+    canceller.played(bytes(320))
+    assert canceller.heard(b"\x08\0" * 160) == b"\x04\0" * 160
+    with pytest.raises(AssertionError):  # the real one would end the process
+        canceller.heard(bytes(322))
+    plain, _ = assembly.standin_parts(config.parse(LOOPBACK, "test"), {}, None)
+    assert plain.canceller is None
 
 
 def test_the_canceller_is_not_imported_where_it_is_not_wanted(tmp_path: Path) -> None:

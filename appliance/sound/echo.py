@@ -193,6 +193,8 @@ class WebRtc:
     def __init__(self, rate_hz: int) -> None:
         try:
             from livekit import rtc  # noqa: PLC0415  # only where it is wanted
+
+            self._module = rtc.AudioProcessingModule(echo_cancellation=True)
         except ImportError as error:
             raise ConfigError(
                 [f'[audio] echo = "webrtc": livekit does not load: {error}']
@@ -200,7 +202,6 @@ class WebRtc:
         self._rtc: Any = rtc
         self._rate_hz = rate_hz
         self._samples = rate_hz // FRAMES_PER_S
-        self._module = rtc.AudioProcessingModule(echo_cancellation=True)
 
     def played(self, frame: bytes) -> None:
         """What has left the speaker."""
