@@ -577,8 +577,7 @@ class Conversation:
                 self.missing.discard(Trouble.SPEAKER_MISSING)
             case Event.SPEAKER_DRY:
                 self._failures = 0
-                if self._shuts:
-                    self._arm(Event.ECHO_OVER, ECHO_S)
+                self._await_quiet()
             case Event.ECHO_OVER:
                 self._do(Action.HEAR)
             case _:
@@ -1044,6 +1043,11 @@ class Conversation:
         if self._shuts:
             self._disarm(Event.ECHO_OVER)
             self._do(Action.SHUT)
+
+    def _await_quiet(self) -> None:
+        """The last sample there was has left the card: the walls still have it."""
+        if self._shuts:
+            self._arm(Event.ECHO_OVER, ECHO_S)
 
     @property
     def _shuts(self) -> bool:

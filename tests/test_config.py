@@ -59,6 +59,7 @@ message_ms = 40
 prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
+echo = "none"
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -101,6 +102,7 @@ period_ms = 10
 message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
+echo = "webrtc"
 volume = 40
 [panel.lamp]
 kind = "none"
