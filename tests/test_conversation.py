@@ -54,6 +54,7 @@ class Desk:
         self.now_s = 100.0
         self.done: list[Action] = []
         self.jitter = 0.5
+        self.is_open = self.is_shut = False  # an utterance, and the microphone in it
         self.talk = Conversation(
             replace(Talk(mode=mode), **talk),  # type: ignore[arg-type]
             self.ear,
@@ -81,6 +82,10 @@ class Desk:
             self.mouth.done = True
 
     def _does(self, action: Action) -> None:
+        if action in (Action.LISTEN, Action.HEAR, Action.SHUT):
+            self.is_shut = action is Action.SHUT
+        if action in (Action.LISTEN, Action.END, Action.DISCARD, Action.ERASE):
+            self.is_open = action is Action.LISTEN
         if action is Action.LISTEN:
             self.ear.speaking, self.ear.sent = True, False
         elif action is Action.END:
@@ -1014,6 +1019,16 @@ class Walk(RuleBasedStateMachine):
     def nothing_is_heard_while_muted(self) -> None:
         if self.desk.talk.muted:
             assert self.desk.talk.phase is not Phase.LISTENING
+
+    @invariant()
+    def in_half_duplex_it_is_shut_while_an_answer_sounds_and_soon_open_again(self) -> None:
+        desk, talk = self.desk, self.desk.talk
+        if not desk.is_open:
+            return
+        if desk.is_shut:
+            assert not desk.mouth.dry or talk.armed(Event.ECHO_OVER)
+        elif self.mode is not Mode.HOLD:
+            assert talk.phase is not Phase.SPEAKING or desk.mouth.dry
 
     @invariant()
     def asleep_nobody_pays(self) -> None:
