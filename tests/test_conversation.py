@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.conversation import (
+    ECHO_S,
     HARDWARE,
     PHASES,
     TABLE,
@@ -55,6 +56,7 @@ class Desk:
         self.done: list[Action] = []
         self.jitter = 0.5
         self.is_open = self.is_shut = False  # an utterance, and the microphone in it
+        self.quiet_s = 0.0  # when the walls will have ended
         self.talk = Conversation(
             replace(Talk(mode=mode), **talk),  # type: ignore[arg-type]
             self.ear,
@@ -64,9 +66,12 @@ class Desk:
 
     def tell(self, event: Event, why: Trouble | None = None) -> list[Action]:
         self._happens(event)
+        was_shut = self.is_open and self.is_shut
         actions = self.talk.handle(event, self.now_s, why)
         for action in actions:
             self._does(action)
+        if was_shut and self.is_open and not self.is_shut:
+            assert event in (Event.PRESSED, Event.USER_SPOKE) or self.now_s >= self.quiet_s
         self.done += actions
         return actions
 
@@ -77,7 +82,7 @@ class Desk:
         elif event is Event.ANSWER_BEGAN:
             self.mouth.dry = self.mouth.done = self.ear.unanswered = False
         elif event is Event.SPEAKER_DRY:
-            self.mouth.dry = True
+            self.mouth.dry, self.quiet_s = True, self.now_s + ECHO_S
         elif event is Event.AUDIO_DONE:
             self.mouth.done = True
 
