@@ -306,6 +306,8 @@ class Daemon:
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
+        if self.echo is not None:
+            self.echo.flush()
         self.utterances.forget_preroll()
         if self.conversation.muted:
             self._microphone.off()

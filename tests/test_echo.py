@@ -204,6 +204,26 @@ def test_a_microphone_that_had_stood_still_begins_anew() -> None:
     assert desk.echo.delay_ms == 0
 
 
+@pytest.mark.parametrize("away_s", [0.15, 0.4, 3.0])
+def test_a_microphone_that_comes_back_within_an_answer_keeps_step(away_s: float) -> None:
+    desk = Desk(delay=100)
+    far = noise(4 * RATE_HZ)
+    back = bytes(200) + quieter(far)
+    out = desk.echo.hear(bytes(640))
+    desk.begin(0.0)
+    away = range(3200, 3200 + round(away_s * RATE_HZ))
+    for at in range(0, len(far) // 2 - 320, 320):
+        desk.now_s += 0.02
+        desk.out = far[at * 2 : (at + 320) * 2]
+        if at in away:
+            desk.look()
+        else:
+            out += desk.echo.hear(back[at * 2 : (at + 320) * 2])
+    assert desk.echo.delay_ms == 0
+    assert not any(out[: 3200 * 2])
+    assert not any(out[-8000 * 2 :])
+
+
 # ── whole boxes ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -31,7 +31,8 @@ from appliance.errors import ConfigError
 from appliance.sound.pcm import SAMPLE_BYTES, Format
 
 FRAMES_PER_S = 100
-GAP_S = 0.5  # a microphone that was silent for so long beside its pieces had stood still
+GAP_S = 0.1  # a microphone that was silent for so long beside its pieces had stood still
+LISTENS_S = 0.5  # no piece for so long: nobody listens, and nothing need be kept for it
 RESYNC_S = 0.04  # a reference that is so late within a sound has lost some of it
 MEASURED_S = 5.0  # of playing: what `erle_db` is about
 AUDIBLE = 100.0  # root mean square: a frame of the reference that is louder has an echo
@@ -101,8 +102,8 @@ class Echo:
     def played(self, sound: bytes) -> None:
         """A piece that has just left the speaker; an empty one says that it begins to move."""
         since_s = self._clock() - self._near_s
-        if since_s > GAP_S:
-            return  # nobody listens
+        if since_s > LISTENS_S:
+            return
         since = int(since_s * self._form.rate_hz + 0.001) * SAMPLE_BYTES  # whole samples
         missing = self._near_end + since - self._far_end - len(sound)
         if missing > (self._form.bytes_of(RESYNC_S) if sound else 0):
