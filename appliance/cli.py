@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
-    command("echo", "measure how the box hears itself, and which [talk] duplex allows it", _echo)
+    command("echo", "measure how loud the box hears itself, and what duplex that allows", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)

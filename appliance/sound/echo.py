@@ -183,7 +183,7 @@ def _power(frame: bytes) -> float:
 
 
 class WebRtc:
-    """The canceller of WebRTC. It brings 26 MB of memory and five threads that hardly wake.
+    """The canceller of WebRTC: 26 MB of memory, and five threads that wake twice a second in all.
 
     Raises:
         ConfigError: the package is not there, or does not load.
