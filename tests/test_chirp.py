@@ -53,8 +53,10 @@ def recording(
     return chirp.find(one, heard.tobytes(), lead, form)
 
 
-@pytest.mark.parametrize("rate_hz", RATES_HZ)
-@pytest.mark.parametrize(("delay_s", "loss_db"), [(0.0, 3.0), (0.0123, 20.0), (0.3, 40.0)])
+@pytest.mark.parametrize(
+    ("rate_hz", "delay_s", "loss_db"),
+    [*((rate_hz, 0.0123, 20.0) for rate_hz in RATES_HZ), (8000, 0.0, 3.0), (16000, 0.3, 40.0)],
+)
 def test_delay_and_loss_are_found(rate_hz: int, delay_s: float, loss_db: float) -> None:
     found = recording(Format(rate_hz), delay_s=delay_s, loss_db=loss_db)
     assert found.delay_ms == pytest.approx(1000 * delay_s, abs=0.2)
@@ -66,7 +68,7 @@ def test_delay_and_loss_are_found(rate_hz: int, delay_s: float, loss_db: float) 
     assert not found.is_clipped
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.floats(0, 0.3), st.floats(0, 40), st.floats(0.5, 40), st.integers(0, 1000))
 def test_they_are_found_in_noise_and_between_walls(
     delay_s: float, loss_db: float, noise: float, seed: int
