@@ -24,13 +24,15 @@ from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend, uevents
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
-from appliance.loudness import Mixer
+from appliance.loudness import Loudness, Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
 from appliance.sound import kernel, mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
+from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
 from appliance.sound.names import advice, best_rate
 from appliance.sound.speaker import Playback
+from appliance.sound.volume import Gains
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
 
@@ -99,7 +101,25 @@ def real_parts(
         ConfigError: there is no API key, and the agent is not on loopback.
     """
     settings = with_rate(settings)
-    audio, period = settings.audio, settings.audio.period_ms / 1000
+    open_microphone, open_speaker = cards(settings.audio)
+    return _parts(
+        settings,
+        environ,
+        socket_path,
+        open_microphone=open_microphone,
+        open_speaker=open_speaker,
+        open_mixer=functools.partial(mixer.find, settings.audio.playback, settings.audio.mixer),
+        open_lamp=functools.partial(_open_lamp, settings.panel),
+        open_button=functools.partial(_open_button, settings.panel.buttons.talk),
+        watch_cards=uevents.watch,
+        keeps_state=True,
+        played=played,
+    )
+
+
+def cards(audio: config.Audio) -> tuple[Callable[[], Capture], Callable[[], Playback]]:
+    """What opens this machine's microphone, and its speaker."""
+    period = audio.period_ms / 1000
 
     def open_microphone() -> Capture:
         return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
@@ -107,19 +127,15 @@ def real_parts(
     def open_speaker() -> Playback:
         return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
 
-    return _parts(
-        settings,
-        environ,
-        socket_path,
-        open_microphone=open_microphone,
-        open_speaker=open_speaker,
-        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
-        open_lamp=functools.partial(_open_lamp, settings.panel),
-        open_button=functools.partial(_open_button, settings.panel.buttons.talk),
-        watch_cards=uevents.watch,
-        keeps_state=True,
-        played=played,
-    )
+    return open_microphone, open_speaker
+
+
+def playing_gain(audio: config.Audio) -> float:
+    """Set the card's own control as a daemon would; the software's share is left to the caller."""
+    found = [Gains()]
+    opens = functools.partial(mixer.find, audio.playback, audio.mixer)
+    Loudness(opens, audio.volume, gains=found.append).card_opened()
+    return found[-1].answers
 
 
 def standin_parts(
@@ -203,6 +219,7 @@ def _parts(
         socket_path=socket_path,
         clock=time.monotonic,
         played=played,
+        canceller=WebRtc(settings.audio.rate_hz) if settings.audio.echo == "webrtc" else None,
     )
 
 

@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
+    command("echo", "measure how loud the box hears itself, and what duplex that allows", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
     kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
@@ -346,6 +347,44 @@ def _agent(arguments: argparse.Namespace) -> int:
         _raise_if_ours(group)
         raise
     return 0
+
+
+# ── the echo ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _echo(arguments: argparse.Namespace) -> int:
+    import functools
+
+    import trio
+
+    from appliance import assembly
+    from appliance.sound import sounding
+
+    settings = assembly.with_rate(_settings(arguments))
+    _refuse_beside_a_daemon(arguments.socket or _socket())
+    microphone, speaker = assembly.cards(settings.audio)
+    gain = assembly.playing_gain(settings.audio)
+    found = trio.run(functools.partial(sounding.sound_out, microphone, speaker, gain=gain))
+    if arguments.json:
+        _print_json({**vars(found), "verdict": found.verdict.name.lower(), "reason": found.reason})
+    else:
+        print("\n".join(found.lines))
+    return 0
+
+
+def _refuse_beside_a_daemon(path: Path) -> None:
+    """A daemon holds the cards, also while it is asleep."""
+    from appliance.errors import DeviceError
+    from appliance.host import remote
+
+    try:
+        remote.call(path, "status")
+    except DeviceError:
+        return
+    raise DeviceError(
+        f"the daemon that listens at {path} holds the cards: stop it first"
+        " (systemctl stop voice-appliance), and start it again afterwards"
+    )
 
 
 # ── questions ────────────────────────────────────────────────────────────────────────────────────

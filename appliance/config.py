@@ -13,6 +13,7 @@ The API key is no setting and never part of a message.
 import ipaddress
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -33,6 +34,8 @@ VARIABLE: Final = "DEEPGRAM_API_KEY"
 KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mistake
 # Functions that the box has itself; no entry of [[tools]] may be called so.
 BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
+
+ECHO_RATES_HZ: Final = (8000, 16000, 32000, 48000)  # of WebRTC: others it would convert
 
 ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
 TOOL_NAME = "1 to 64 letters, digits, _ and -"
@@ -233,6 +236,7 @@ class Audio(Struct, frozen=True):
     volume: Annotated[int, Meta(ge=0, le=100)] = 100  # of the first start; then what was set last
     mixer: Annotated[str, rule(_control)] = "auto"  # a control of the card; "none": a software gain
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
+    echo: Literal["none", "webrtc"] = "none"  # what takes the box's own voice out of the uplink
 
 
 class Cues(Struct, frozen=True):
@@ -318,6 +322,8 @@ DEFAULTS: Final = Settings()
 def read(path: Path) -> Settings:
     """Settings from the file at `path`; beside it only `ca_file` and `prompts_dir` are looked at.
 
+    An optional package that they ask for is looked for as well, but not imported.
+
     Raises:
         ConfigError: the file cannot be read, or something in it is wrong.
     """
@@ -331,6 +337,7 @@ def read(path: Path) -> Settings:
     reader, settings = _parse(text, str(path))
     _look_at_certificates(reader, settings.agent.ca_file)
     _look_at_prompts(reader, settings.cues.prompts_dir)
+    _look_for_canceller(reader, settings.audio.echo)
     return _unless_faulty(reader, settings)
 
 
@@ -374,6 +381,14 @@ def _look_at_certificates(reader: Reader, ca_file: str) -> None:
 def _look_at_prompts(reader: Reader, folder: str) -> None:
     if folder and not Path(folder).is_dir():
         reader.tell("[cues]", "prompts_dir", folder, "wanted a folder with WAV files")
+
+
+def _look_for_canceller(reader: Reader, echo: str) -> None:
+    """Find out now that a package is not there, not when the box is to start."""
+    is_there = find_spec("livekit") is not None and find_spec("livekit.rtc") is not None
+    if echo == "webrtc" and not is_there:
+        words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
+        reader.tell("[audio]", "echo", echo, words)
 
 
 def key(url: str, environ: Mapping[str, str]) -> str | None:
@@ -436,6 +451,8 @@ def _compare(reader: Reader, settings: Settings) -> None:
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
             words = "usd_per_hour = 0 counts nothing, so no cap is ever reached; wanted a price"
             reader.tell("[spend]", name, cap, words)
+    if reader.is_sound("talk", "audio"):
+        _compare_echo(reader, settings)
     _compare_agent(reader, settings)
     _compare_cues(reader, settings)
     if reader.is_sound("agent.url", "agent.dialect"):
@@ -453,6 +470,23 @@ def _compare_cues(reader: Reader, settings: Settings) -> None:
     if cues.prompts_dir and not cues.language and reader.is_sound("cues.language"):
         words = 'language = "" speaks no sentences; wanted one of the two'
         reader.tell("[cues]", "prompts_dir", cues.prompts_dir, words)
+
+
+def _compare_echo(reader: Reader, settings: Settings) -> None:
+    """A canceller that would have nothing to do, or could not do it."""
+    talk, audio = settings.talk, settings.audio
+    if audio.echo == "none":
+        return
+    words = ""
+    if talk.mode == "hold":
+        words = '[talk] mode = "hold" hears nothing while an answer sounds; wanted "tap" or "open"'
+    elif talk.duplex == "half":
+        words = '[talk] duplex = "half" hears nothing while an answer sounds; wanted "full"'
+    elif audio.rate_hz not in ECHO_RATES_HZ:
+        rates = ", ".join(map(str, ECHO_RATES_HZ))
+        words = f"it cannot work at rate_hz = {audio.rate_hz}; wanted one of {rates}"
+    if words:
+        reader.tell("[audio]", "echo", audio.echo, words)
 
 
 def _compare_agent(reader: Reader, settings: Settings) -> None:

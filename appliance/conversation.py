@@ -23,6 +23,9 @@ ends; `open` is connected from the start and comes back by itself.
 Decided here, where the design left room:
   * In `tap` the box listens again after an answer: sound is kept then, and the lamp says so.
     *Resting* there lasts only for the 300 ms until the room is quiet, and while muted.
+  * In half duplex the microphone is shut from an answer's first sound until 300 ms after the last
+    sample that has left the card, whatever phase that is by then: an answer that goes on shuts it
+    again, a press opens it at once, and it waits for nobody who has yet to say that it was the end.
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
     for 3 s. A missing microphone or speaker shows until it is back.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
@@ -189,6 +192,7 @@ class Action(Enum):
     DENY = "the permission is not given"
     SHUT = "send zeros for the microphone"
     PROVE = "let the far end prove that it is there"
+    HEAR = "send what the microphone hears again"
     CUT = "silence at once; this answer stays dead"
     CUT_BY_SERVER = "silence at once; the agent has stopped by itself"
     PLAY = "play the withheld answer"
@@ -467,7 +471,7 @@ _OF_LINK = (
     Event.RENEWAL_DUE,
 )
 _ATTENDED = {Event.PRESSED, Event.RELEASED, Event.USER_SPOKE, Event.USER_TEXT, Event.ASKED}
-_IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+_IDLE = (Event.QUIET_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
 
 class Conversation:
@@ -620,6 +624,9 @@ class Conversation:
                 self.missing.discard(Trouble.SPEAKER_MISSING)
             case Event.SPEAKER_DRY:
                 self._failures = 0
+                self._await_quiet()
+            case Event.ECHO_OVER:
+                self._do(Action.HEAR)
             case _:
                 pass
 
@@ -710,7 +717,7 @@ class Conversation:
 
     def _listen(self) -> None:
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(*_IDLE, Event.THINK_OVER)
+        self._disarm(*_IDLE, Event.THINK_OVER, Event.ECHO_OVER)
         self._began_s, self._ending, self._answers_earlier = self._now, False, False
         self._do(Action.LISTEN)
         if self.held and (self._hold or self.link is not Link.UP):
@@ -929,11 +936,13 @@ class Conversation:
     def _open_ear(self) -> None:
         if not self.missing:
             self._do(Action.LISTEN, Action.SEND)
-            if self.phase is Phase.SPEAKING and self._talk.half_duplex:
+            if self._echoes:
                 self._do(Action.SHUT)
 
     def _reopen(self) -> None:
-        """The room is quiet again, or the box may hear again."""
+        """The room is quiet again, or the box may hear again as soon as it is."""
+        if self._echoes:
+            return
         if self.link is Link.UP and not self.muted and not self.missing:
             self.phase = Phase.LISTENING
             self._do(Action.LISTEN, Action.SEND)
@@ -1149,11 +1158,32 @@ class Conversation:
         self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
         if not self._pending:
             self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
-        if not self._hold and self._talk.half_duplex:
-            self._do(Action.SHUT)
+        self._shut()
 
     def _speak_on(self) -> None:
         self._disarm(Event.SOUND_OVER)
+        self._shut()
+
+    def _shut(self) -> None:
+        """In half duplex nobody is heard over an answer."""
+        if self._shuts:
+            self._disarm(Event.ECHO_OVER)
+            self._do(Action.SHUT)
+
+    def _await_quiet(self) -> None:
+        """The last sample there was has left the card: the walls still have it."""
+        if self._shuts:
+            self._arm(Event.ECHO_OVER, ECHO_S)
+
+    @property
+    def _shuts(self) -> bool:
+        return not self._hold and self._talk.half_duplex
+
+    @property
+    def _echoes(self) -> bool:
+        """What the microphone hears now is, in half duplex, the box itself."""
+        sounds = self.phase is Phase.SPEAKING and not self._mouth.dry
+        return self._shuts and (sounds or self.armed(Event.ECHO_OVER))
 
     def _think_if_dry(self) -> None:
         """A text while the last answer may not be over: it is, if all of it has been played."""
@@ -1183,7 +1213,7 @@ class Conversation:
             self._rest()
             return
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(*_IDLE, Event.THINK_OVER)
+        self._disarm(*_IDLE, Event.THINK_OVER, Event.ECHO_OVER)
         self._do(Action.LISTEN, Action.SEND)
         self._mark()
 
@@ -1240,11 +1270,7 @@ class Conversation:
         else:
             self.phase, self.trouble = Phase.RESTING, None
             self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
-            if self._hold or self.muted:
-                return
-            if spoke and self._talk.half_duplex:
-                self._arm(Event.ECHO_OVER, ECHO_S)
-            else:
+            if not self._hold:
                 self._reopen()
 
     def _end_unconnected(self, *, spoke: bool) -> None:
@@ -1339,7 +1365,7 @@ class Conversation:
         """Show it. A missing card shows until it is back."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
         kept = {Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE} | self._standing
-        kept.add(Event.LONG_PRESS)
+        kept |= {Event.LONG_PRESS, Event.ECHO_OVER}
         self._asked = False
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:

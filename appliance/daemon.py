@@ -44,6 +44,7 @@ from appliance.orders import commands
 from appliance.parts import Button, Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
+from appliance.sound.echo import Echo
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
@@ -109,6 +110,16 @@ class Daemon:
             Moment.FIRST_BYTE_SENT, number
         )
         self._face = Face(parts, self)
+        self._make_ear_and_mouth()
+        self._line = Line(parts, self, hear=self._answered)
+        self._moved = trio.Event()  # a deadline may be another than it was
+        self._stopped = trio.Event()
+        self._was_muted = self.conversation.muted
+        self._button: Button | None = None
+
+    def _make_ear_and_mouth(self) -> None:
+        """What is between the cards and the conversation."""
+        parts, config = self._parts, self._parts.config
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
@@ -125,15 +136,15 @@ class Daemon:
             lost=self._lost_speaker,
             edge_s=EDGE_S,
             lead_in_s=config.audio.lead_in_ms / 1000,
-            played=parts.played,
+            played=self._played if parts.played or parts.canceller else None,
         )
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
-        self._line = Line(parts, self, hear=self._answered)
-        self._moved = trio.Event()  # a deadline may be another than it was
-        self._stopped = trio.Event()
-        self._was_muted = self.conversation.muted
-        self._button: Button | None = None
+        self.echo: Echo | None = None
+        if parts.canceller is not None:
+            self.echo = Echo(
+                parts.canceller, self._form, look=self._speaker.look, clock=trio.current_time
+            )
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -274,8 +285,8 @@ class Daemon:
                 self.utterances.send()
             case Action.MARK_SPEECH:
                 self.utterances.mark_speech()
-            case Action.SHUT:
-                self.utterances.shut = True
+            case Action.SHUT | Action.HEAR:
+                self.utterances.shut = action is Action.SHUT
             case Action.END | Action.ERASE | Action.DISCARD:
                 self._end_utterance(action, now_s)
             case Action.CALL_OFF:
@@ -305,6 +316,8 @@ class Daemon:
         self.chronicle.answer_cut(given - self._speaker.hush())
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
+        if self.echo is not None:
+            self.utterances.hear(self.echo.flush(), now_s)
         if action is Action.END:
             self.chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
@@ -323,6 +336,8 @@ class Daemon:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
         self.knobs.mute(muted=self._was_muted)
+        if self.echo is not None:
+            self.echo.flush()
         self.utterances.forget_preroll()
         self._microphone.forget()
         if self.conversation.muted:
@@ -343,8 +358,17 @@ class Daemon:
 
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""
+        if self.echo is not None:
+            sound = self.echo.hear(sound)
         self.utterances.hear(sound, trio.current_time())
         self._line.wake()
+
+    def _played(self, sound: bytes) -> None:
+        """A piece that has left the speaker."""
+        if self.echo is not None:
+            self.echo.played(sound)
+        if self._parts.played is not None:
+            self._parts.played(sound)
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""

@@ -18,6 +18,7 @@ from appliance.loudness import Loudness
 from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
+from appliance.sound.echo import Echo
 from appliance.sound.pcm import Format
 from appliance.sound.utterance import Utterances
 
@@ -35,6 +36,7 @@ class Household(Protocol):
     meter: Meter
     brief: Brief
     loudness: Loudness
+    echo: Echo | None
 
     def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
         """What is known of the microphone's card, and of the speaker's."""
@@ -158,6 +160,7 @@ class Face:
                 **speaker,
                 **self._house.loudness.report(),
             },
+            "echo": self._echo(),
             "panel": {
                 "state": "missing" if self._panel_trouble else "open",
                 "trouble": self._panel_trouble or None,
@@ -168,6 +171,20 @@ class Face:
             "can_force_end_turn": self._house.brief.can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
+        }
+
+    def _echo(self) -> dict[str, object]:
+        """Who is heard while an answer sounds, and what takes the answer out of it."""
+        echo, duplex = self._house.echo, self._parts.config.talk.duplex
+        if echo is None:
+            nothing = dict.fromkeys(("delay_ms", "erle_db"))
+            return {"mode": duplex, "canceller": "none", "frames": 0, **nothing}
+        return {
+            "mode": duplex,
+            "canceller": echo.canceller.name,
+            "frames": echo.frames,
+            "delay_ms": round(echo.delay_ms, 3),
+            "erle_db": None if echo.erle_db is None else round(echo.erle_db, 1),
         }
 
     def _state_of(self, trouble: Trouble) -> str:

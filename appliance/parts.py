@@ -14,6 +14,7 @@ from appliance.host import command
 from appliance.loudness import Mixer
 from appliance.panel.looks import Look
 from appliance.purse import Book
+from appliance.sound.echo import Canceller
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
 
@@ -85,3 +86,4 @@ class Parts:
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
     played: Callable[[bytes], None] | None = None
+    canceller: Canceller | None = None  # of the box's own voice in the microphone

@@ -23,6 +23,7 @@ from appliance.loudness import Mixer
 from appliance.panel.looks import Look
 from appliance.parts import Parts, Tell
 from appliance.purse import Book
+from appliance.sound.echo import Canceller
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -176,6 +177,7 @@ async def a_box(
     knobs_book: Book | None = None,
     mixer: Mixer | None = None,
     watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
+    canceller: Canceller | None = None,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML."""
     agent = StandinAgent(manners or Manners())
@@ -209,6 +211,7 @@ async def a_box(
                 knobs_book=knobs_book,
                 open_mixer=lambda: mixer,
                 watch_cards=watch_cards,
+                canceller=canceller,
             )
         )
         gone = trio.Event()

@@ -61,6 +61,7 @@ prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
 mixer = "auto"
+echo = "none"
 [cues]
 listening = false
 done = false
@@ -112,6 +113,7 @@ period_ms = 10
 message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
+echo = "webrtc"
 volume = 40
 mixer = "Digital"
 [panel]

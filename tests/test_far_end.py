@@ -141,7 +141,7 @@ async def test_prompt_and_voice_change_this_connection_and_those_that_follow(
         assert {"UpdatePrompt", "UpdateSpeak"} <= set(names)
         await ask(box)
         agent = (box.connection.settings or {})["agent"]
-        assert agent["think"]["prompt"] == "Be brief."
+        assert agent["think"]["prompt"].startswith("Be brief.\n")
         assert agent["speak"]["provider"]["model"] == "flux-kit-en"
 
 

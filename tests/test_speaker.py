@@ -488,6 +488,32 @@ async def test_what_is_told_to_have_been_played_was_heard_in_the_room(
     assert without_silence(bytes(mouth.played)).endswith(noise(0.5))
 
 
+async def test_who_looks_is_told_to_the_sample_what_has_been_played(
+    autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    assert not mouth.speaker.look()
+    mouth.hear(noise(1.0), whole=True)
+    for _ in range(40):
+        await trio.sleep(0.0137)
+        assert mouth.speaker.look()
+        assert mouth.played == mouth.heard
+    mouth.cut()
+    assert mouth.played == mouth.heard
+    assert not mouth.speaker.look()
+
+
+async def test_who_looks_at_a_card_that_was_pulled_out_is_told_nothing(
+    autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    mouth.hear(noise(1.0))
+    await trio.sleep(0.5)
+    mouth.room.unplug()
+    mouth.speaker.look()
+    await trio.sleep(0.1)
+    assert not mouth.speaker.look()
+    assert mouth.times("lost")
+
+
 # A card that fails
 
 

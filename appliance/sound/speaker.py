@@ -15,6 +15,7 @@ Failures are handled as the microphone's are. A card whose count stands still fo
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -89,7 +90,8 @@ class Speaker:
         edge_s: how long silence rises to sound that begins with a step, and falls from its end.
         lead_in_s: silence before the first sample, for amplifiers that wake slowly.
         played: takes what has really left the card, one channel, in order: the reference that an
-            echo canceller wants, and a recording of the box.
+            echo canceller wants, and a recording of the box. An empty piece is told when the card
+            begins to move.
     """
 
     def __init__(
@@ -139,6 +141,13 @@ class Speaker:
     def status(self) -> dict[str, object]:
         """What is known of the card; see `Plug.status`."""
         return self._plug.status()
+
+    def look(self) -> bool:
+        """Hand on what has left the card by now; whether more may follow. Never waits."""
+        if self._runs and self._card is not None and self._tap is not None:
+            with suppress(DeviceError):  # `run` meets it as well, and tells
+                self._tap.left(self._written - self._card.queued_frames())
+        return self._runs
 
     def hush(self) -> int:
         """Silence, within this call. What waits is the answers' business.
@@ -288,6 +297,7 @@ class _Tap:
     def start(self) -> None:
         self._held.clear()
         self._out = 0
+        self._played(b"")
 
     def wrote(self, sound: bytes) -> None:
         self._held += sound

@@ -1,12 +1,14 @@
 """A room with a microphone and a loudspeaker in it, without a card. On trio's clock.
 
 `Room` is what can be heard there: `say` puts sound into it, `heard` is what the loudspeaker has
-really given, with the times. Its two streams are obedient: they grant what was asked, are never
-late, and count to the sample in virtual time. `unplug`, `plug`, `stall` and `go_on` do what
-fingers and sound servers do; microphone and speaker are two cards where that is asked for.
+really given, with the times; `echo` lets the one into the other. Its two streams are obedient:
+they grant what was asked, are never late, and count to the sample in virtual time. `unplug`,
+`plug`, `stall` and `go_on` do what fingers and sound servers do; microphone and speaker are two
+cards where that is asked for.
 """
 
 import math
+from array import array
 
 import trio
 
@@ -29,6 +31,7 @@ class Room:
         self.stood_still = 0  # frames for which the card has stood still, ever
         self.given: list[tuple[float, bytearray]] = []  # as `heard`, as far as was looked
         self._stalled_at: int | None = None
+        self._echo: tuple[int, float] | None = None  # (delay in frames, gain)
         self._said: list[tuple[int, bytes]] = []  # (frame of trio's clock, sound)
 
     def say(self, sound: bytes, *, after_s: float = 0.0) -> float:
@@ -37,8 +40,28 @@ class Room:
         self._said.append((self.frame_at(begins_s), sound))
         return begins_s + self.form.seconds_of(len(sound))
 
+    def echo(self, *, delay_s: float, gain: float) -> None:
+        """From now on let the microphone hear the loudspeaker, so much later and so loud."""
+        self._echo = (self.form.frames_of(delay_s), gain)
+
     def listen(self, first: int, frames: int) -> bytes:
         """What there is to hear in the room, by frames of trio's clock."""
+        air = self._speech(first, frames)
+        if self._echo is None:
+            return air
+        delay, gain = self._echo
+        for stream in self.streams:
+            stream.look()
+        mixed = array("h", air)
+        for began_s, given in self.given:
+            begins = self.frame_at(began_s) + delay - first
+            begins_in = max(0, -begins)
+            heard = array("h", given[begins_in * 2 : max(0, frames - begins) * 2])
+            for at, sample in enumerate(heard, max(0, begins)):
+                mixed[at] = max(-0x8000, min(0x7FFF, mixed[at] + int(sample * gain)))
+        return mixed.tobytes()
+
+    def _speech(self, first: int, frames: int) -> bytes:
         air = bytearray(frames * SAMPLE_BYTES)
         for begins, sound in self._said:
             start, stop = max(begins, first), min(begins + len(sound) // 2, first + frames)
