@@ -108,7 +108,8 @@ def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
     if rate != rate_hz:
         raise DeviceError(
             f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz:"
-            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found"
+            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found at the"
+            " next start"
         )
     if sample not in Sample.__members__:
         raise DeviceError(f"{name!r} grants {sample} only; a plughw:CARD=… name converts")
@@ -137,6 +138,7 @@ def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> C
             f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
             f" {form.rate_hz} Hz without a filter, which spoils speech: install"
             f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz}, or 0 to have one found"
+            " at the next start"
         )
     return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 

@@ -1,5 +1,8 @@
 """What the kernel tells of its sound cards, in files. Nothing here waits, or asks ALSA.
 
+So few and small files, and only when a card is opened, that no thread is worth its while: who holds
+a card is told by the card itself, and no process needs to be searched for it.
+
 ALSA's own lists hold the interpreter for tens of milliseconds, and it does not tell what runs at
 the end of a chain of plugins: `/proc/asound` does (`hw_params`, and in `status` who holds a card,
 for everybody to read). Whether alsa-lib converts rates well or linearly it tells nobody; but a
