@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     command("check", "read the settings and the key, and say what is wrong", _check)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
     kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
+    _add_what_a_daemon_is_asked(command)
+    return parser
+
+
+def _add_what_a_daemon_is_asked(command: Callable[..., argparse.ArgumentParser]) -> None:
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
     command("press", "press the button", _ask)
@@ -110,7 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     said_of_n = "0 (silent) to 100; +N or -N louder or softer by so much; without it, what it is"
     volume.add_argument("level", metavar="N", type=_level, nargs="?", help=said_of_n)
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
-    return parser
 
 
 def _port(text: str) -> int:
