@@ -2,6 +2,8 @@
 
 trio shuffles the tasks that may run, so that nobody relies on their order. From a seed it does so
 the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed.
+
+What needs the emulated machine is looked at only with `--lab`, which `deploy/test.sh` prepares for.
 """
 
 import os
@@ -23,6 +25,15 @@ hypothesis.settings.load_profile("ours")
 def _a_scheduler_from_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
     monkeypatch.setattr(_run, "_r", random.Random(int(os.environ.get("SEED", "1"))))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lab", action="store_true", help="also what needs the emulated machine")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_lab = collection_path == Path(__file__).parent / "lab"
+    return True if is_lab and not config.getoption("--lab") else None
 
 
 @pytest.fixture
