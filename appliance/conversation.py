@@ -38,10 +38,8 @@ Decided here, where the design left room:
   * A press while the box asks for a permission gives it, and means nothing else.
   * Muted, what was said before and not sent is not sent either, nor sent again on another
     connection. Who was heard whole is still answered.
-  * A finger can always unmute: the agent may mute the box, mute outlives the plug, and a box may
-    have one button only. In `open` any press does, in `tap` a long one, which then means nothing
-    else; in `hold` a double tap, because there a long press is how somebody talks, and talking to
-    a muted box must never open its microphone.
+  * A finger can always unmute: in `open` any press does, in `tap` a long one, which then means
+    nothing else; in `hold` a double press, which `fingers.py` knows.
   * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
   * An answer that dries up before its end was told may mean that nobody is there any more: the
@@ -80,7 +78,6 @@ ECHO_S = 0.3  # a room is quiet so long after the speaker
 GRACE_S = 1.5  # an impatient second press ends nothing
 LAST_ANSWER_S = 60.0  # a full conversation: so long may what goes on go on
 PERMISSION_S = 10.0
-DOUBLE_S = 0.5  # between the taps of a double one
 RENEWAL_S = 6600.0  # sessions end after two hours, with a warning at 1:55
 RENEWAL_AGAIN_S = 10.0  # somebody is at it: look again
 SHOW_BRIEFLY_S = 3.0
@@ -501,7 +498,6 @@ class Conversation:
         self._table = TABLE[talk.mode]
         self._deadlines: dict[Event, float] = {}
         self._failures = 0  # connections since the last press, or the last answer that was played
-        self._touched_s = self._tapped_s = float("-inf")  # of a muted box: press, end of a tap
         self._unsaid: Action | None = None  # a complaint that waits for the button to be let go
         self._attended_s = float("-inf")  # somebody was there
         self._began_s = 0.0  # the press that began to listen
@@ -536,7 +532,7 @@ class Conversation:
             self.held = event is Event.PRESSED
         self._now, self._actions, self._why = now_s, [], why
         self._deadlines.pop(event, None)
-        if self.muted and self._is_to_unmute(event):
+        if event is Event.LONG_PRESS and self.muted:
             event = Event.UNMUTED
         if event is Event.PRESSED and self.asks_permission:
             self.asks_permission = False
@@ -640,20 +636,8 @@ class Conversation:
             self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
             self._last = False
 
-    def _is_to_unmute(self, event: Event) -> bool:
-        """Whether this is what a finger does to a muted box to be heard again."""
-        if event is Event.PRESSED:
-            self._touched_s = self._now
-        elif event is Event.RELEASED and self._hold:
-            was_tap = self._now - self._touched_s <= self._talk.tap_s
-            is_second = was_tap and self._touched_s - self._tapped_s <= DOUBLE_S
-            self._tapped_s = self._now if was_tap else float("-inf")
-            return is_second
-        return event is Event.LONG_PRESS
-
     def _mute(self) -> None:
         self.muted = True
-        self._touched_s = self._tapped_s = float("-inf")
         self._disarm(Event.LONG_PRESS)  # a press from before does not unmute
         if self.link is not Link.UP:
             self._do(Action.CALL_OFF)

@@ -295,31 +295,6 @@ def test_in_tap_only_a_press_that_began_muted_unmutes_when_it_is_long() -> None:
     assert not desk.is_muted()
 
 
-def tap(desk: Desk) -> None:
-    desk.tell(Event.PRESSED)
-    desk.wait(0.1)
-    desk.tell(Event.RELEASED)
-
-
-def test_in_hold_only_a_double_tap_unmutes() -> None:
-    desk = Desk()
-    desk.tell(Event.MUTED)
-    for gap_s in (0.6, 3.0):  # talking to it does not, nor do taps that have nothing in common
-        desk.tell(Event.PRESSED)
-        desk.wait(5.0)
-        desk.tell(Event.RELEASED)
-        tap(desk)
-        desk.wait(gap_s)
-        tap(desk)
-        assert desk.is_muted()
-        desk.wait(1.0)
-    tap(desk)
-    desk.wait(0.4)
-    tap(desk)
-    assert not desk.is_muted()
-    assert desk.at(Phase.ASLEEP)
-
-
 def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> None:
     desk = Desk()
     desk.tell(Event.PRESSED)
