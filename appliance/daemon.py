@@ -194,8 +194,12 @@ class Daemon:
         self._stopped.set()
 
     def is_alive(self) -> bool:
-        """Whether the loop keeps the conversation's deadlines."""
-        return trio.current_time() < self.conversation.next_deadline_s + LATE_LIMIT_S
+        """Whether the conversation's deadlines are kept, and running cards looked after.
+
+        A missing card, a missing network, a hung sound server are no death: they are waited out.
+        """
+        in_time = trio.current_time() < self.conversation.next_deadline_s + LATE_LIMIT_S
+        return in_time and self._microphone.is_alive() and self._speaker.is_alive()
 
     def _open_panel(self, house: trio.Nursery) -> None:
         """The box answers to its control socket also where it has no pins, or too few."""

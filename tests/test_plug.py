@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from appliance.errors import DeviceError
 from appliance.sound.pcm import Chain
-from appliance.sound.plug import LOOK_RARELY_S, LOOK_S, Plug
+from appliance.sound.plug import DEAD_S, LOOK_RARELY_S, LOOK_S, Plug
 
 
 @dataclass
@@ -153,3 +153,20 @@ async def test_the_journal_has_it_once(
     owner.pull()
     await trio.sleep(60.0)
     assert caplog.messages == ["the microphone is gone: it was pulled out"]
+
+
+async def test_a_stream_that_nobody_looks_after_is_dead_and_a_missing_card_is_not(
+    owner: Owner, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(60.0)
+    assert owner.plug.is_alive(busy=True), "there is no card"
+    owner.socket = Card()
+    await trio.sleep(6.0)
+    owner.plug.moved()
+    await trio.sleep(DEAD_S - 0.1)
+    assert owner.plug.is_alive(busy=True)
+    await trio.sleep(0.2)
+    assert not owner.plug.is_alive(busy=True)
+    assert owner.plug.is_alive(busy=False)
+    owner.plug.moved()
+    assert owner.plug.is_alive(busy=True)

@@ -87,6 +87,8 @@ class Microphone:
 
     def on(self) -> None:
         """Record from now on. Never waits."""
+        if not self._is_on:
+            self._plug.moved()  # nobody had anything to look after until now
         self._is_on = True
         self._stir()
 
@@ -97,6 +99,10 @@ class Microphone:
     def forget(self) -> None:
         """Hear nothing of what was said until now, not even the rest of a period. Never waits."""
         self._is_to_forget = True
+
+    def is_alive(self) -> bool:
+        """Whether somebody looks after the card while it is to record."""
+        return self._plug.is_alive(busy=self._is_on)
 
     def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
@@ -128,6 +134,7 @@ class Microphone:
     async def _record_on(self, card: Capture) -> None:
         stalls_s = trio.current_time() + STALL_S
         while True:
+            self._plug.moved()
             with trio.move_on_at(stalls_s):
                 await card.wait()
             if not self._is_on or self._is_to_forget:

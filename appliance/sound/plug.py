@@ -30,6 +30,7 @@ RETRY_MIN_S = 1.0
 RETRY_MAX_S = 5.0
 SOON_S = (0.1, 0.2, 0.4, 0.8)  # the tries after the kernel told of a card
 LOOK_S = 2.0
+DEAD_S = 10.0  # nobody looks after a stream that runs: the loop, or we, have gone wrong
 LOOK_RARELY_S = 30.0
 
 
@@ -86,6 +87,7 @@ class Plug(Generic[S]):
         self._retry_s = RETRY_MIN_S
         self._soon: list[float] = []  # the next waits, if not that
         self._changed = trio.Event()
+        self._moved_s = 0.0
 
     def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
@@ -93,6 +95,17 @@ class Plug(Generic[S]):
         self._soon = list(SOON_S)
         self._changed.set()
         self._stir()
+
+    def moved(self) -> None:
+        """The stream is being looked after, right now. Never waits."""
+        self._moved_s = trio.current_time()
+
+    def is_alive(self, *, busy: bool) -> bool:
+        """Whether a stream that is to run is looked after; a card that is missing is waited for.
+
+        A card that stands still is no death: whoever looks after it finds that out in 2 s.
+        """
+        return not busy or self._card is None or trio.current_time() < self._moved_s + DEAD_S
 
     @property
     def look_s(self) -> float:

@@ -134,6 +134,10 @@ class Speaker:
         """The software's share of the volume, from the next sound written on."""
         self._gains = gains
 
+    def is_alive(self) -> bool:
+        """Whether somebody looks after the card while its stream moves."""
+        return self._plug.is_alive(busy=self._runs)
+
     def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
         self._plug.cards_changed()
@@ -195,6 +199,7 @@ class Speaker:
 
     async def _step(self, card: Playback) -> None:
         """Give the card what it has room for, tell what has left it, wait for more of either."""
+        self._plug.moved()
         self._fill(card)
         queued = card.queued_frames()
         self._report(self._written - queued)
