@@ -173,10 +173,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from appliance.host import crash
     from appliance.host.journal import Log
 
-    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
     settings = _settings(arguments)
     parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
     log, recorder = Log(settings.log.level), crash.Recorder()
+    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
 
     def make() -> Daemon:
         daemon = Daemon(parts)
