@@ -19,6 +19,11 @@ readonly RUN_PACKAGES=(
     python3 python3-dev python3-venv
 )
 readonly TEST_PACKAGES=(alsa-utils git pulseaudio pulseaudio-utils shellcheck)
+# The emulated machine of tests/lab: QEMU, and what its Debian is built with.
+readonly LAB_PACKAGES=(
+    cpio device-tree-compiler e2fsprogs kmod mmdebstrap openssh-client qemu-system-arm
+    qemu-user-static qemu-utils util-linux xz-utils zstd
+)
 
 say() { printf '%s\n' "set-up: $*" >&2; }
 
@@ -101,14 +106,19 @@ find_uv() {
     quietly "$house/bin/pip" install --require-hashes --no-deps -r "$house/uv.txt"
 }
 
+# Sets INDEX: where this machine's Python packages come from; empty: from where they do anywhere.
+find_index() {
+    INDEX=$(sed -n 's/^ *index-url *= *//p' /etc/pip.conf ~/.config/pip/pip.conf 2>/dev/null |
+        tail -n 1) || true # neither file need be there
+    INDEX=${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-${PIP_INDEX_URL:-$INDEX}}}
+}
+
 # uv as this machine wants it: it knows neither pip's index nor, in older versions, the
 # certificates that the machine trusts.
 run_uv() {
-    local index
-    index=$(sed -n 's/^ *index-url *= *//p' /etc/pip.conf ~/.config/pip/pip.conf 2>/dev/null |
-        tail -n 1) || true # neither file need be there
-    index=${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-${PIP_INDEX_URL:-$index}}}
-    env ${index:+UV_DEFAULT_INDEX="$index"} UV_PYTHON_DOWNLOADS=never \
+    local INDEX
+    find_index
+    env ${INDEX:+UV_DEFAULT_INDEX="$INDEX"} UV_PYTHON_DOWNLOADS=never \
         SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$UV" "$@"
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a bare Debian to a tested appliance: sets up what is missing and runs every test. Further
-# words go to pytest.
+# From a bare Debian to a tested appliance: sets up what is missing and runs every test; with --lab
+# also those on an emulated Raspberry Pi, which is built first, once, by root. All words go to
+# pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=deploy/ground.sh
@@ -10,5 +11,9 @@ look_at_the_machine
 install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 check_python
 fill_the_venv test
+if [[ " $* " == *" --lab "* ]]; then
+    install_packages "${LAB_PACKAGES[@]}"
+    ./tests/lab/build.sh >/dev/null
+fi
 
 exec "$VENV/bin/python" -m pytest "$@"

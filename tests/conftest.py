@@ -2,6 +2,8 @@
 
 trio shuffles the tasks that may run, so that nobody relies on their order. From a seed it does so
 the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed.
+
+What needs the emulated machine is looked at only with `--lab`, which `deploy/test.sh` prepares for.
 """
 
 import os
@@ -25,3 +27,12 @@ def folder() -> Iterator[Path]:
     """One with a short name: the path of a socket has at most 107 bytes."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lab", action="store_true", help="also what needs the emulated machine")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_lab = collection_path == Path(__file__).parent / "lab"
+    return True if is_lab and not config.getoption("--lab") else None
