@@ -2,11 +2,15 @@
 # Puts the appliance on this box, or takes it away. Run by root on Raspberry Pi OS or Debian,
 # bookworm or trixie; it may be run again at any time, also after it was cut off.
 #
-#   deploy/install.sh [--wheelhouse FOLDER] [--key-file FILE] [--no-start]
+#   deploy/install.sh [--wheelhouse FOLDER] [--config FILE] [--kit NAME] [--key-file FILE] [--no-start]
 #   deploy/install.sh --uninstall [--purge]
 #
 #   --wheelhouse FOLDER  install these wheels (deploy/wheelhouse.sh makes them): no compiler, no
-#                        network. Without it they are built here, from this checkout
+#                        network. Without it they are built here, from this checkout; where this is
+#                        no checkout, but a release, that release stays
+#   --config FILE        the settings, if the box has none; with --replace-config in any case. Those
+#                        that are wrong are refused (exit status 78) and the old ones stay
+#   --kit NAME           [panel] kit of the settings; deploy/kit.sh then makes the board ready
 #   --key-file FILE      the API key; /dev/stdin is a file too. Without it one that is stored is
 #                        kept, and on a terminal it is asked for
 #   --no-start           do all but start it: for images
@@ -27,11 +31,21 @@ read_words() {
     local file
     while (($#)); do
         case $1 in
-            --wheelhouse | --key-file)
+            --wheelhouse | --key-file | --config)
                 (($# > 1)) || give_up "$1 wants a name"
                 file=$2
                 if [[ $file != /* ]]; then file=$FROM/$file; fi
-                if [[ $1 == --key-file ]]; then key_file=$file; else wheelhouse=$file; fi
+                case $1 in
+                    --key-file) key_file=$file ;;
+                    --config) config=$file ;;
+                    *) wheelhouse=$file ;;
+                esac
+                shift
+                ;;
+            --replace-config) replaces=yes ;;
+            --kit)
+                (($# > 1)) || give_up "$1 wants a name"
+                kit=$2
                 shift
                 ;;
             --no-start) starts=no ;;
@@ -66,7 +80,12 @@ choose_release() {
         name_the_release "$version" "$MADE_OF"
         return
     fi
-    [[ -f pyproject.toml ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
+    if [[ ! -f pyproject.toml ]]; then
+        RELEASE=$(basename "$(readlink "$CURRENT" || true)")
+        MADE_OF=$(made_of "$RELEASE")
+        [[ -n $MADE_OF ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
+        return
+    fi
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' appliance/__init__.py)
     MADE_OF="$python, source $(find appliance deploy systemd pyproject.toml "$LOCK" -type f \
         ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
@@ -109,7 +128,7 @@ install_all() {
     STEP="making the service's user"
     make_account
     STEP="writing the settings"
-    make_settings "$RELEASE"
+    make_settings "$RELEASE" "$config" "$replaces" "$kit"
     STEP="storing the key"
     store_key "$key_file"
     STEP="switching to the release"
@@ -134,7 +153,10 @@ uninstall() {
         fi
         did "the service is gone"
     fi
+    STEP="taking the board's lines out of config.txt"
+    deploy/kit.sh --undo
     STEP="removing the files"
+    if [[ -x $FIRST_BOOT ]]; then "$FIRST_BOOT" --detach; fi
     if [[ -L $COMMAND ]]; then rm "$COMMAND"; fi
     if [[ -d $HOUSE ]]; then
         rm -rf "$HOUSE"
@@ -163,7 +185,7 @@ uninstall() {
 }
 
 umask 022
-wheelhouse="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
+wheelhouse="" config="" replaces=no kit="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/install.sh …"
 WORK=$(mktemp -d)

@@ -217,7 +217,6 @@ main() {
     done
     find_boot
     if [[ $action == undo ]]; then
-        rm -f "$MIXER_NOTE"
         if [[ -n $BOOT ]]; then set_config_txt; fi
         return
     fi

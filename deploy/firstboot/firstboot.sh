@@ -23,6 +23,7 @@
 #
 #   firstboot.sh --attach    from the card: copies itself and the unit to the root file system and
 #                            enables the unit; for cloud-init's user-data and for firstrun.sh
+#   firstboot.sh --detach    undoes that, and takes its folder off the card
 set -euo pipefail
 
 readonly NAME=voice-appliance
@@ -207,9 +208,16 @@ attach() {
     systemctl daemon-reload || true  # where no manager runs yet, there is nothing to tell
 }
 
+detach() {
+    local card
+    for card in "${FOLDERS[@]}"; do rm -rf "${card:?}/$NAME"; done
+    rm -rf "$UNIT" "$WANTS" "$WORK" "$(dirname "$SCRIPT")"
+    systemctl daemon-reload || true
+}
+
 main() {
-    if [[ ${1-} == --attach ]]; then
-        attach
+    if [[ -n ${1-} ]]; then
+        "${1#--}"  # attach, detach
         return
     fi
     find_card
