@@ -83,7 +83,8 @@ make_release() {
     rm -rf "$folder"
     mkdir -p "$RELEASES"
     quietly "$PYTHON" -m venv --without-pip "$folder"
-    local pip=("$folder/bin/python" -I "$wheelhouse"/pip-*.whl/pip --isolated)
+    local pip=("$wheelhouse"/pip-*.whl)
+    pip=("$folder/bin/python" -I "${pip[0]}/pip" --isolated)
     quietly "${pip[@]}" install --no-index --find-links "$wheelhouse" --no-cache-dir --no-compile \
         --disable-pip-version-check --root-user-action ignore --require-hashes \
         -r "$wheelhouse/requirements.txt"

@@ -38,7 +38,7 @@ INSTALL=() KIT_WORDS=() NEW_CONFIG="" KEY_FILE="" WHEELHOUSE="" HELLO=yes
 
 connect() {
     ssh "${SSH[@]}" -o ControlMaster=yes -o ControlPersist=yes -o ServerAliveInterval=15 \
-        -f -N "$HOST"
+        -o ConnectTimeout=20 -f -N "$HOST"
 }
 
 disconnect() { ssh "${SSH[@]}" -O exit "$HOST" 2>/dev/null || true; }

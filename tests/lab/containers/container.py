@@ -8,6 +8,7 @@ tree of control groups of its own, without controllers: limits of memory and tas
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -35,8 +36,12 @@ mkdir "$group"
 echo $$ >"$group/cgroup.procs"
 name=$4
 shift 4
-setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
-    --console=pipe -M "$name" --private-network "$@" || true
+status=133  # as it ends when what is in it wants to start anew
+while [ "$status" = 133 ]; do
+    status=0
+    setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
+        --console=pipe -M "$name" "$@" || status=$?
+done
 echo $$ >/sys/fs/cgroup/cgroup.procs
 find "$group" -depth -type d -exec rmdir {} + || true
 """
@@ -58,6 +63,21 @@ def tree(suite: str) -> Path:
     return Path(made.stdout.strip())
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process; none, if it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_first(pid: int) -> bool:
+    """Whether it is the first process of a namespace of its own."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        (line,) = re.findall(r"^NSpid:(.*)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return line.split()[1:] == ["1"]
+    return False
+
+
 class Container:
     """A running container. Entering boots it; leaving ends it. Its layer stays.
 
@@ -65,18 +85,33 @@ class Container:
         layers: what it stands on, the uppermost first; the last is a tree.
         folder: of its own: for its layer, `folder / "layer"`.
         binds: folders of this machine by where they can be read in it.
+        network: the name of the network namespace it is in; "": one of its own.
     """
 
-    def __init__(self, layers: Sequence[Path], folder: Path, *, binds: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        folder: Path,
+        *,
+        binds: Mapping[str, Path],
+        network: str = "",
+    ) -> None:
         self.layers = list(layers)
         self.layer = folder / "layer"
         self._folder = folder
         self._binds = binds
+        self._network = (
+            f"--network-namespace-path=/run/netns/{network}" if network else "--private-network"
+        )
         self._popen: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            self.cut()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,6 +130,7 @@ class Container:
             *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", START),
             *("sh", layers, str(self.layer), str(work), f"box-{os.urandom(4).hex()}"),
+            self._network,
             *(f"--bind-ro={ours}:{theirs}" for theirs, ours in self._binds.items()),
         ]
         with (self._folder / "console").open("wb") as console:
@@ -107,6 +143,17 @@ class Container:
         while not self._is_up():
             self._wait_a_little(limit_s)
 
+    def find_again(self) -> None:
+        """Go on with it after it has started anew by itself.
+
+        Raises:
+            LabError: it does not come up.
+        """
+        self._leader = 0
+        limit_s = time.monotonic() + BOOT_LIMIT_S
+        while not self._find_leader():
+            self._wait_a_little(limit_s)
+
     def power_off(self) -> None:
         """Stop it in order."""
         self.run("systemctl", "poweroff", check=False)
@@ -116,7 +163,7 @@ class Container:
     def cut(self) -> None:
         """Take the power away. A second time does nothing."""
         if self._popen is not None:
-            if self._leader:
+            if self._find_leader():  # it may have started anew since
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._leader, 9)
             else:
@@ -159,16 +206,13 @@ class Container:
         return state in {"running", "degraded"}
 
     def _find_leader(self) -> bool:
-        """nspawn's child, which is the container's first process."""
+        """Ours became a shell; its child is nspawn, and a child of that the first of all inside."""
         assert self._popen is not None
-        pid = self._popen.pid
-        for _ in range(2):  # ours became the shell; its child is nspawn
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if not children:
-                return False
-            pid = int(children[0])
-        self._leader = pid
-        return True
+        for nspawn in children(self._popen.pid):
+            for pid in children(nspawn):
+                if is_first(pid):
+                    self._leader = pid
+        return self._leader != 0
 
     def _wait_a_little(self, limit_s: float) -> None:
         assert self._popen is not None
