@@ -194,8 +194,8 @@ make_settings() {
     elif [[ -n $file ]] && ! cmp -s "$file" "$CONFIG"; then
         say "settings that were there, $CONFIG, stay as they are (--replace-config replaces them)"
     fi
-    wanted=$SETTINGS/.config.toml.new
-    install -m 640 -g "$NAME" "$from" "$wanted"
+    wanted=$(mktemp)
+    cp "$from" "$wanted"
     if [[ -n $kit ]]; then name_kit "$wanted" "$kit"; fi
     if cmp -s "$wanted" "$CONFIG"; then
         rm "$wanted"
@@ -205,8 +205,12 @@ make_settings() {
         fi
         return
     fi
+    try_settings "$release" "$from"
     try_settings "$release" "$wanted"
-    mv -T "$wanted" "$CONFIG"
+    install -m 640 -g "$NAME" "$wanted" "$CONFIG.new"
+    rm "$wanted"
+    sync "$CONFIG.new"
+    mv -T "$CONFIG.new" "$CONFIG"
     case $from in
         "$CONFIG") did "the settings name the board $kit" ;;
         "$file") did "the settings are those of $file${kit:+, and name the board $kit}" ;;

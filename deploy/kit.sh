@@ -124,7 +124,7 @@ wanted_config_txt() {
 
 set_config_txt() {
     local file=$BOOT/config.txt
-    if cmp -s <(wanted_config_txt) "$file"; then return; fi
+    if cmp -s <(wanted_config_txt) <(awk 1 "$file"); then return; fi  # its last line may lack an end
     touch "$NOTE"
     say "${CONFIG_TXT[*]:-nothing of ours}: so it stands in $file now"
     wanted_config_txt >"$file.new"
@@ -188,7 +188,7 @@ make_ready() {
 check() {
     local differs=0
     if [[ -n $BOOT ]] && ! diff -u --label "$BOOT/config.txt" --label wanted \
-        "$BOOT/config.txt" <(wanted_config_txt); then
+        <(awk 1 "$BOOT/config.txt") <(wanted_config_txt); then
         differs=1
     fi
     if [[ -n $KIT ]] && ! is_mixer_set; then

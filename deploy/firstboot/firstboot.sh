@@ -127,9 +127,17 @@ unpack_payload() {
 # A file from Windows: its byte order mark and its line ends are no part of the key.
 clean_key() { sed -e '1s/^\xef\xbb\xbf//' -e 's/[[:space:]]*$//' -e '/^$/d' "$1"; }
 
-overwrite() {
-    dd if=/dev/urandom of="$1" bs="$(stat -c %s "$1")" count=1 conv=notrunc,fsync status=none
-    rm "$1"
+# Under another name, so that half of it is never taken for a key.
+overwrite_key() {
+    local going=$CARD/deepgram-api-key.going size
+    if [[ -e $CARD/deepgram-api-key.txt ]]; then
+        mv "$CARD/deepgram-api-key.txt" "$going"
+        sync -f "$CARD"
+    fi
+    if [[ ! -e $going ]]; then return; fi
+    size=$(stat -c %s "$going")
+    dd if=/dev/urandom of="$going" bs="$((size + 1))" count=1 conv=notrunc,fsync status=none
+    rm "$going"
     sync -f "$CARD"
 }
 
@@ -137,7 +145,7 @@ install_release() {
     local key=$CARD/deepgram-api-key.txt with=()
     if [[ -e $key ]]; then
         (umask 077 && clean_key "$key" >"$WORK/key")
-        if (($(wc -l <"$WORK/key") != 1)); then
+        if (($(grep -c '' "$WORK/key") != 1)); then
             rm "$WORK/key"
             fail "deepgram-api-key.txt is not right." <<<"It must hold the key, alone, in one line."
         fi
@@ -146,7 +154,7 @@ install_release() {
     try "It cannot be installed." "$DEPLOY/install.sh" "${INSTALL[@]}" "${with[@]}" --no-start
     sync
     rm -f "$WORK/key"
-    if [[ -e $key ]]; then overwrite "$key"; fi
+    overwrite_key
 }
 
 install_settings() {
@@ -183,16 +191,18 @@ start_box() {
     done
 }
 
+# The settings go last: while they are there, the next start begins again.
 finish() {
-    if [[ -e $CARD/$NAME.toml ]]; then
-        mv "$CARD/$NAME.toml" "$CARD/$NAME-installed.toml"
-    fi
-    rm -f "$CARD/$NAME"/payload.tar{,.sha256}
     {
         echo "The box is set up: $(hostname), $(hostname -I || true)"
         echo
         cat "$WORK/said"
     } | write_result
+    rm -f "$CARD/$NAME"/payload.tar{,.sha256}
+    if [[ -e $CARD/$NAME.toml ]]; then
+        mv "$CARD/$NAME.toml" "$CARD/$NAME-installed.toml"
+    fi
+    sync -f "$CARD"
     rm -rf "$WORK/payload"
 }
 

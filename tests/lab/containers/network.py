@@ -16,7 +16,8 @@ from .container import Container
 PASSWORD = "correct horse"
 LIMIT_S = 120.0
 SSH = "exec /usr/bin/{tool} -F {folder}/config"
-ASKED = 'echo >>{folder}/asked; echo "{password}"'
+# Asked for a password, and for nothing else.
+ASKED = 'case $1 in *assword*) echo >>{folder}/asked; echo "{password}" ;; *) exit 1 ;; esac'
 
 
 @dataclass(frozen=True)
