@@ -12,18 +12,18 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import trio
-
-from appliance import config
+from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
+from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Parts, Tell
+from appliance.sound import mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
@@ -50,7 +50,41 @@ class Standins:
 
     room: Room
     lamp: StandinLamp
-    button: StandinButton | None = None
+    buttons: dict[str, StandinButton] = field(default_factory=dict)
+
+
+class _Panel:
+    """The real panel, opened when it is wanted, and the way to its pins."""
+
+    def __init__(self, settings: config.Panel) -> None:
+        self._settings = settings
+        self._pins: str | None = None
+
+    def pins(self) -> str | None:
+        """What reaches the pins, once one has been wanted."""
+        return self._pins
+
+    def open_lamp(self) -> Lamp | None:
+        lamp = self._settings.lamp
+        if lamp.kind == "none":
+            return None
+        if lamp.kind != "apa102" or lamp.power_pin is not None:  # pixels hang on a bus
+            self._find_way()
+        from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
+
+        return open_lamp(self._settings)
+
+    def open_button(self, name: str, tell: Tell) -> Button:
+        self._find_way()
+        from appliance.panel.button import Button as RealButton  # noqa: PLC0415  # see above
+
+        button = self._settings.buttons.present()[name]
+        return RealButton(button.pin, tell, active=button.active, pull=button.pulled)
+
+    def _find_way(self) -> None:
+        from appliance.panel.pins import find_way  # noqa: PLC0415  # see above
+
+        self._pins = find_way(self._settings.pins)
 
 
 def has_card(cards: Path = CARDS) -> bool:
@@ -78,14 +112,17 @@ def real_parts(
     def open_speaker() -> Playback:
         return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
 
+    panel = _Panel(settings.panel)
     return _parts(
         settings,
         environ,
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
-        open_lamp=functools.partial(_open_lamp, settings.panel),
-        open_button=functools.partial(_open_button, settings.panel.buttons.talk),
+        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
+        open_lamp=panel.open_lamp,
+        open_button=panel.open_button,
+        pins=panel.pins,
         keeps_state=True,
         played=played,
     )
@@ -106,9 +143,9 @@ def standin_parts(
     room = Room(settings.audio.rate_hz, period_s=settings.audio.period_ms / 1000)
     standins = Standins(room, StandinLamp())
 
-    def open_button(pressed: Tell, released: Tell) -> Button:
-        standins.button = StandinButton(pressed=pressed, released=released)
-        return standins.button
+    def open_button(name: str, tell: Tell) -> Button:
+        standins.buttons[name] = StandinButton(tell)
+        return standins.buttons[name]
 
     parts = _parts(
         settings,
@@ -116,6 +153,7 @@ def standin_parts(
         socket_path,
         open_microphone=room.open_microphone,
         open_speaker=room.open_speaker,
+        open_mixer=lambda: None,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
         keeps_state=False,
@@ -131,10 +169,12 @@ def _parts(
     *,
     open_microphone: Callable[[], Capture],
     open_speaker: Callable[[], Playback],
+    open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
-    open_button: Callable[[Tell, Tell], Button],
+    open_button: Callable[[str, Tell], Button],
     keeps_state: bool,
     played: Callable[[bytes], None] | None,
+    pins: Callable[[], str | None] = lambda: None,
 ) -> Parts:
     agent = settings.agent
     key = None if agent.key_command else config.key(agent.url, environ)
@@ -149,6 +189,7 @@ def _parts(
         forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
         random=random.SystemRandom().random,
@@ -161,10 +202,12 @@ def _parts(
             if keeps_state and agent.remember_over_restart
             else None
         ),
+        knobs_book=StateFile(state / "knobs", knobs.VERSION) if keeps_state else None,
         keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,
         played=played,
+        pins=pins,
     )
 
 
@@ -187,18 +230,3 @@ def _state_name(environ: Mapping[str, str]) -> Path:
         return Path("/var/lib/voice-appliance")
     base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "voice-appliance"
-
-
-def _open_lamp(panel: config.Panel) -> Lamp | None:
-    if panel.lamp.kind == "none":
-        return None
-    from appliance.panel.kinds import open_lamp  # noqa: PLC0415  # see above
-
-    return open_lamp(panel)
-
-
-def _open_button(pin: int, pressed: Tell, released: Tell) -> Button:
-    from appliance.panel.button import Button as RealButton  # noqa: PLC0415  # see above
-
-    token = trio.lowlevel.current_trio_token()
-    return RealButton(pin, pressed=pressed, released=released, token=token)

@@ -105,8 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
     for name, words in (*said, ("prompt", "give the agent another prompt")):
         command(name, words, _ask).add_argument("text", metavar="TEXT")
-    volume = command("volume", "how loud the box speaks (0 to 100), until its next start", _ask)
-    volume.add_argument("level", metavar="N", type=int)
+    volume = command("volume", "how loud the box speaks", _volume)
+    said_of_n = "0 (silent) to 100; +N or -N louder or softer by so much; without it, what it is"
+    volume.add_argument("level", metavar="N", type=_level, nargs="?", help=said_of_n)
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
     return parser
 
@@ -116,6 +117,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("wanted 0 to 65535")
     return port
+
+
+def _level(text: str) -> dict[str, int]:
+    try:
+        return {"change" if text[:1] in ("+", "-") else "level": int(text)}
+    except ValueError:
+        raise argparse.ArgumentTypeError("wanted N, +N or -N") from None
 
 
 def _kit(name: str) -> str:
@@ -371,11 +379,19 @@ def _kits(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
+    return _ask_with(
+        arguments,
+        {name: getattr(arguments, name) for name in ("text", "model") if name in arguments},
+    )
+
+
+def _volume(arguments: argparse.Namespace) -> int:
+    return _ask_with(arguments, arguments.level or {})
+
+
+def _ask_with(arguments: argparse.Namespace, given: dict[str, object]) -> int:
     from appliance.host import remote
 
-    given = {
-        name: getattr(arguments, name) for name in ("text", "model", "level") if name in arguments
-    }
     answer = remote.call(arguments.socket or _socket(), arguments.command, **given)
     if arguments.json:
         _print_json(answer)

@@ -5,7 +5,7 @@ say what it is. Unknown keys are faults, because a misspelt key that is passed o
 that its owner believes in, and so is every other key that could have no effect beside the rest.
 All faults come in one `ConfigError`, each with file, section, key, value and what was wanted:
 how they are found is `config_reader`'s, what is known of the agent's tables `config_wire`'s, and
-what is known of lamps and boards `config_panel`'s.
+what is known of lamps and boards `config_panel`'s, of buttons `config_buttons`'s.
 
 The API key is no setting and never part of a message.
 """
@@ -21,7 +21,8 @@ from msgspec import Meta, Struct, field
 
 from appliance.agent import early_access, v1
 from appliance.agent.dialect import is_early_access
-from appliance.config_panel import Face, Pin, beneath, compare_face, lamp_pins
+from appliance.config_buttons import Buttons, Gestures, compare_buttons, compare_gestures
+from appliance.config_panel import Face, beneath, compare_face
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
@@ -142,6 +143,13 @@ def _card(name: str) -> str:
     return "" if name.isprintable() and name else "wanted the name of an ALSA card on one line"
 
 
+def _control(name: str) -> str:
+    wanted = (
+        'wanted "auto", "none" or the name of a control of the card, as `amixer scontrols` has it'
+    )
+    return "" if name.isprintable() and name and "'" not in name else wanted
+
+
 def _tags(tags: tuple[str, ...]) -> str:
     return "" if all(tags) else "wanted no empty tag"
 
@@ -218,20 +226,17 @@ class Audio(Struct, frozen=True):
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
     prebuffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 60
-    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # when it starts
+    volume: Annotated[int, Meta(ge=0, le=100)] = 100  # of the first start; then what was set last
+    mixer: Annotated[str, rule(_control)] = "auto"  # a control of the card; "none": a software gain
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
 
 
-class Buttons(Struct, frozen=True):
-    """The pin of each button."""
-
-    talk: Pin = 17
-
-
 class Panel(Face, frozen=True):
-    """Face and fingers."""
+    """Face and fingers, and the way to their pins: by itself, or that and no other."""
 
+    pins: Literal["auto", "gpiod", "lgpio", "rpigpio", "pigpio", "native"] = "auto"
     buttons: Buttons = field(default_factory=Buttons)
+    gestures: Gestures = field(default_factory=Gestures)
 
 
 class Log(Struct, frozen=True):
@@ -395,12 +400,10 @@ def _credential(path: Path) -> tuple[str, str]:
 
 def _compare(reader: Reader, settings: Settings) -> None:
     """Tell what contradicts itself."""
-    talk = settings.panel.buttons.talk
     if reader.is_sound("panel"):
-        if talk in lamp_pins(settings.panel.lamp):
-            words = "[panel.lamp] has this pin; wanted another"
-            reader.tell("[panel.buttons]", "talk", talk, words)
         compare_face(reader, settings.panel)
+        compare_buttons(reader, settings.panel.lamp, settings.panel.buttons)
+        compare_gestures(reader, settings.panel.gestures, settings.panel.buttons, settings.talk)
     for name in ("usd_per_day_max", "usd_per_month_max"):
         cap = getattr(settings.spend, name)
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):

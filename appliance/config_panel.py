@@ -108,8 +108,8 @@ def beneath(given: Table, buttons: type[Struct]) -> Table:
         return {}
     settings = kit.settings
     known = buttons.__struct_fields__
-    pins = {name: pin for name, pin in settings["panel"]["buttons"].items() if name in known}
-    settings["panel"]["buttons"] = pins
+    pins = settings["panel"]["buttons"].items()
+    settings["panel"]["buttons"] = {name: {"pin": pin} for name, pin in pins if name in known}
     lamp = panel.get("lamp")
     own = lamp.get("kind") if isinstance(lamp, dict) else None
     if own is not None and own != kit.lamp.get("kind"):

@@ -1,6 +1,7 @@
 """Reads TOML into frozen values, and tells all faults of a file at once. Pure.
 
-It knows no key by name. What a key accepts stands in its type, and what is said of a wrong value
+It knows no key by name. A section with a `SHORT` may be written as the value of that one of its
+keys. What a key accepts stands in its type, and what is said of a wrong value
 is made from that type; what no type can say is a `rule` beside it. Each key is judged by itself,
 so that no fault hides another. A faulty key has its default, and whoever compares keys asks first
 whether they are sound.
@@ -169,7 +170,13 @@ class Reader:
         else:
             if isinstance(value, dict):
                 return self._section(part, value, f"[{path}]", path)
-            fault, judged = f"wanted a section [{path}]", None
+            short = getattr(part, "SHORT", "")
+            if short:
+                kind = next(known.type for known in fields(part) if known.name == short)
+                fault, judged = _judge(name, kind, value)
+                judged = None if fault else part(**{short: judged})
+            else:
+                fault, judged = f"wanted a section [{path}]", None
         if not fault:
             return judged
         self._unsound.add(path)

@@ -33,6 +33,11 @@ Decided here, where the design left room:
   * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
     memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
+  * Muted, what was said before and not sent is not sent either, nor sent again on another
+    connection. Who was heard whole is still answered.
+  * A long press of a muted box unmutes it, and means nothing else: the agent may mute it, mute
+    outlives the plug, and a box may have one button only. In `open` any press unmutes.
+  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
   * An answer that dries up before its end was told may mean that nobody is there any more: the
     far end has to prove itself. It counts as over after 1.5 s, as the design has it; but if the
@@ -218,6 +223,10 @@ class Ear(Protocol):
     def heard_early(self) -> bool:
         """The agent has sent the text of the utterance that is still open."""
 
+    @property
+    def unsent(self) -> bool:
+        """Some sound of an ended utterance waits to be sent on this connection."""
+
 
 class Mouth(Protocol):
     """What is asked of the answers."""
@@ -257,6 +266,8 @@ class Cell(Enum):
     RENEW = "hang up and dial again"
     RENEW_LATER = "renew it after this"
     OPENED = "listen, if it is open"
+    OPEN_UP = "listen, dial, if it is to be open"
+    HANG_UP_MUTED = "hang up, sleep, if it is muted"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
     ASK_END = "(its release hangs up)"
@@ -267,6 +278,7 @@ class Cell(Enum):
     COMMIT = "send, allow the upgrade"
     ERASE_TURN = "erase, rest"
     SHUT_EAR = "shut the microphone"
+    ERASE_WORDS = "shut the microphone; unsent words: erase them, rest"
     OPEN_EAR = "open the microphone"
     REOPEN = "listen again"
     CONNECTED = "send what is kept"
@@ -359,7 +371,7 @@ _HOLD: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW_LATER,     C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             C.CLOSE_TURN,      _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.FULL,            _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      _,               _,               _,               _),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.ERASE_WORDS,   _,               _,               _),
     E.UNMUTED:          (_,             _,                 _,               _,               _,               _),
     E.USER_SPOKE:       (_,             C.HUSH,            C.HUSH,          C.HUSH_AND_REST, C.HUSH,          C.HUSH),
     E.USER_TEXT:        (_,             C.NOTE_TEXT,       C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -379,7 +391,7 @@ _STREAMS: Mapping[Event, Row] = {
     E.RENEWAL_DUE:      (_,             C.RENEW,           C.RENEW_LATER,   C.RENEW_LATER,   C.RENEW,         C.RENEW_LATER),
     E.TAIL_OVER:        (_,             _,                 _,               _,               _,               _),
     E.TURN_FULL:        (_,             C.HANG_UP,         _,               _,               _,               _),
-    E.MUTED:            (_,             C.ERASE_TURN,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
+    E.MUTED:            (_,             C.ERASE_TURN,      C.ERASE_WORDS,   C.SHUT_EAR,      C.SHUT_EAR,      C.SHUT_EAR),
     E.UNMUTED:          (_,             _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
     E.USER_SPOKE:       (_,             C.MARK,            C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN, C.HUSH_AND_LISTEN),
     E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
@@ -398,13 +410,14 @@ _TAP: Mapping[Event, Row] = {
 }
 
 _OPEN: Mapping[Event, Row] = {
-    E.STARTED:          (C.BEGIN,       _,                 _,               _,               _,               _),
+    E.STARTED:          (C.OPEN_UP,     _,                 _,               _,               _,               _),
     E.PRESSED:          (C.BEGIN,       C.ASK_MUTE,        C.APPEND,        C.INTERRUPT,     C.BEGIN,         C.BEGIN),
     E.RELEASED:         (_,             C.MUTE_IF_ASKED,   _,               _,               _,               _),
     E.LINK_UP:          (C.OPENED,      C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     C.OPENED,        C.OPENED),
     E.LINK_LOST:        (C.LOST_ASLEEP, C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (C.DIAL_NOW,    C.DIAL_NOW,        C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW),
-    E.QUIET_OVER:       (_,             _,                 _,               _,               _,               _),
+    E.UNMUTED:          (C.OPEN_UP,     _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
+    E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP_MUTED, _),
 }
 # fmt: on
 
@@ -452,7 +465,7 @@ class Conversation:
         self.phase = Phase.ASLEEP
         self.link = Link.DOWN
         self.held = False
-        self.muted = False
+        self.muted = False  # or as the box was left, set before it starts
         self.trouble: Trouble | None = None
         self.missing: set[Trouble] = set()
         self.capped = False  # the owner's money is spent: nothing is dialled
@@ -496,6 +509,8 @@ class Conversation:
             self.held = event is Event.PRESSED
         self._now, self._actions, self._why = now_s, [], why
         self._deadlines.pop(event, None)
+        if event is Event.LONG_PRESS and self.muted:
+            event = Event.UNMUTED
         if event is Event.PRESSED and self.asks_permission:
             self.asks_permission = False
             self._disarm(Event.PERMISSION_OVER)
@@ -530,7 +545,7 @@ class Conversation:
         """Keep the facts that hold in every phase."""
         match event:
             case Event.MUTED | Event.UNMUTED:
-                self.muted = event is Event.MUTED
+                (self._mute if event is Event.MUTED else self._unmute)()
             case Event.STARTED:
                 self._stands = self._talk.mode is Mode.OPEN
             case Event.CAP_REACHED | Event.CAP_LIFTED:
@@ -565,6 +580,8 @@ class Conversation:
                 self._disarm(Event.PERMISSION_OVER)
                 self._disarm(*_OF_LINK)
                 self._last = False
+                if self.muted:
+                    self._do(Action.CALL_OFF)
             case Event.PRESSED:
                 self._note_press()
             case Event.MICROPHONE_LOST:
@@ -584,11 +601,38 @@ class Conversation:
         """Somebody is there: what was counted and limited begins anew."""
         self._failures, self._untold_s = 0, float("-inf")
         self._stands = self._talk.mode is Mode.OPEN and not self.capped
-        if not self._hold and self.phase is not Phase.SPEAKING:
+        if self.muted or not (self._hold or self.phase is Phase.SPEAKING):
             self._arm(Event.LONG_PRESS, self._talk.long_press_s)
         if self.link is Link.UP and self._talk.max_conversation_s:
             self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
             self._last = False
+
+    def _mute(self) -> None:
+        self.muted = True
+        self._disarm(Event.LONG_PRESS)  # a press from before does not unmute
+        if self.link is not Link.UP:
+            self._do(Action.CALL_OFF)
+        elif self._ear.unsent:
+            self._do(Action.CUT, Action.CALL_OFF)
+        if self.phase in (Phase.ASLEEP, Phase.TROUBLE) and self.link is Link.DIALING:
+            self._do(Action.ABORT)  # `open` was coming back, or words waited
+            self.link = Link.CLOSING
+
+    @property
+    def _pending(self) -> bool:
+        """An ended utterance has not been taken, and still may be."""
+        called_off = self.muted and (self.link is not Link.UP or self._ear.unsent)
+        return self._ear.pending and not called_off
+
+    @property
+    def _unanswered(self) -> bool:
+        """What the agent has taken may still be answered, or said again to another session."""
+        return self._ear.unanswered and not (self.muted and self.link is not Link.UP)
+
+    def _unmute(self) -> None:
+        if self.muted and self._talk.mode is Mode.OPEN:
+            self._stands, self._stood = not self.capped, True
+        self.muted = False
 
     def _do(self, *actions: Action) -> None:
         self._actions.extend(actions)
@@ -610,8 +654,8 @@ class Conversation:
         """Nothing happens, and that is a decision."""
 
     def _begin(self) -> None:
-        if self.muted and self._talk.mode is Mode.OPEN:
-            self.muted = False
+        if self._talk.mode is Mode.OPEN:
+            self._unmute()
         if self.muted:
             return  # the lamp says why
         if self.missing:
@@ -648,8 +692,12 @@ class Conversation:
         self._again = False
         self.link = Link.DIALING
         self._do(Action.DIAL)
-        if not self.armed(Event.TAP_OVER) or self._ear.pending or self._asked:
+        if not self.armed(Event.TAP_OVER) or self._pending or self._asked:
             self._do(Action.UPGRADE)
+
+    def _open_up(self) -> None:
+        if self._is_to_stand:
+            self._begin()
 
     def _go_on(self) -> None:
         """Pressed again within the tail: one utterance, not two."""
@@ -680,7 +728,8 @@ class Conversation:
 
     def _mute_if_asked(self) -> None:
         if self._ending:
-            self.muted, self._ending = True, False
+            self._ending = False
+            self._mute()
             self._erase_turn()
 
     def _forget_all(self) -> None:
@@ -715,7 +764,7 @@ class Conversation:
         """Not while somebody talks; the command says so."""
 
     def _not_said(self) -> None:
-        if not self._ear.pending:
+        if not self._pending:
             self._settle()
 
     def _ask_end(self) -> None:
@@ -757,7 +806,7 @@ class Conversation:
         if self._mouth.discarding and self.link is Link.UP:
             self._do(Action.CALL_OFF)  # it stopped an answer, or one that was awaited
             self._settle()
-        elif self._ear.pending:
+        elif self._pending:
             self._await_answer()
         elif self.link is Link.UP:
             self._settle()
@@ -808,7 +857,7 @@ class Conversation:
         self._erase()
         if self.link is Link.UP:
             self._settle()
-        elif self._ear.pending:
+        elif self._pending:
             self._await_answer()
         else:
             self._leave()
@@ -825,6 +874,12 @@ class Conversation:
             self._do(Action.ERASE)
         else:
             self._do(Action.DISCARD)
+
+    def _erase_words(self) -> None:
+        """Muted before what was said has gone out."""
+        self._shut_ear()
+        if not self._asked and (self.link is not Link.UP or self._ear.unsent):
+            self._settle()
 
     def _open_ear(self) -> None:
         if not self.missing:
@@ -845,7 +900,7 @@ class Conversation:
             self._asked = False
             self._do(Action.SAY)
             self._think_anew()
-        elif self.phase is Phase.THINKING and self._ear.unanswered and not self._ear.pending:
+        elif self.phase is Phase.THINKING and self._unanswered and not self._pending:
             self._do(Action.ASK_AGAIN)
             self._think_anew()
         if not self._hold:
@@ -860,14 +915,18 @@ class Conversation:
 
     def _opened(self) -> None:
         """`open` is connected again, and nobody had pressed."""
-        if self._stands:
+        if self._is_to_stand:
             self._settle()
         else:
             self._not_wanted()
 
+    @property
+    def _is_to_stand(self) -> bool:
+        return self._stands and not self.muted
+
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
-        if self._stands and self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
+        if self._is_to_stand and self.link is Link.DOWN and not self.armed(Event.REDIAL_DUE):
             if self._again:
                 self._again = False
                 self._dial()
@@ -875,7 +934,7 @@ class Conversation:
                 self._arm_redial(Retry.BACKOFF)
 
     def _reconnected(self) -> None:
-        if self._ear.pending:
+        if self._pending:
             self.trouble = None
             self._disarm(Event.TROUBLE_OVER)
             self._await_answer()
@@ -892,14 +951,14 @@ class Conversation:
         self.link = Link.CLOSING
 
     def _dial_now(self) -> None:
-        wanted = self.phase is Phase.LISTENING or self._ear.pending or self._wants_words
-        if self.link is Link.DOWN and (wanted or self._stands):
+        wanted = self.phase is Phase.LISTENING or self._pending or self._wants_words
+        if self.link is Link.DOWN and (wanted or self._is_to_stand):
             self._dial()
 
     @property
     def _wants_words(self) -> bool:
         """Thinking of something that goes, or goes again, as words."""
-        return self.phase is Phase.THINKING and (self._asked or self._ear.unanswered)
+        return self.phase is Phase.THINKING and (self._asked or self._unanswered)
 
     def _redial(self) -> bool:
         """Arm the next dial; False if it waits for a person."""
@@ -923,7 +982,7 @@ class Conversation:
 
     def _keep_and_redial(self) -> None:
         assert self._why is not None
-        wanted = self._hold or self._stands or self._ear.speaking or self._ear.pending
+        wanted = self._hold or self._stands or self._ear.speaking or self._pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
             if not self._hold and not self.armed(Event.WAIT_OVER):
@@ -939,7 +998,7 @@ class Conversation:
 
     def _resend(self) -> None:
         assert self._why is not None
-        wanted = self._ear.pending or self._wants_words
+        wanted = self._pending or self._wants_words
         if wanted and self._redial():
             self.trouble = self._why
             self._disarm(Event.THINK_OVER)
@@ -953,7 +1012,7 @@ class Conversation:
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
-        if self._ear.pending or self._stands:
+        if self._pending or self._is_to_stand:
             self._redial()
 
     def _play_out(self) -> None:
@@ -963,8 +1022,8 @@ class Conversation:
             self._rest()
 
     def _fall_asleep(self) -> None:
-        if self._again:  # only renewed: nobody is to notice
-            self._again = False
+        again, self._again = self._again, False
+        if again and not self.muted:  # only renewed: nobody is to notice
             self._dial()
             return
         if not self._hold:
@@ -980,7 +1039,7 @@ class Conversation:
     # ── the turn ─────────────────────────────────────────────────────────────────────────────
 
     def _expect_text(self) -> None:
-        if self._ear.pending:
+        if self._pending:
             self._arm(Event.TEXT_LATE, TEXT_LATE_S)
             self._arm(Event.TEXT_MISSING, TEXT_MISSING_S)
         else:  # its text is here, and nothing else was sent
@@ -1019,7 +1078,7 @@ class Conversation:
             return
         self.phase, self.trouble = Phase.THINKING, None
         self._disarm(*_IDLE, Event.TURN_FULL, Event.TEXT_LATE, Event.TEXT_MISSING)
-        if not self._ear.pending:
+        if not self._pending:
             self._disarm(Event.WAIT_OVER)
         self._thinking_since_s = self._now
         self._arm(Event.THINK_OVER, THINK_S)
@@ -1027,7 +1086,7 @@ class Conversation:
     def _think_longer(self) -> None:
         due_s = self._deadlines.get(Event.THINK_OVER)
         if due_s is None:
-            if not self._ear.pending:  # taken without a text
+            if not self._pending:  # taken without a text
                 self._think()
         else:
             limit_s = self._thinking_since_s + THINK_MAX_S
@@ -1041,7 +1100,7 @@ class Conversation:
             return
         self.phase, self.trouble = Phase.SPEAKING, None
         self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
-        if not self._ear.pending:
+        if not self._pending:
             self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
         if not self._hold and self._talk.half_duplex:
             self._do(Action.SHUT)
@@ -1063,7 +1122,7 @@ class Conversation:
 
     def _hush_and_rest(self) -> None:
         self._do(Action.CUT_BY_SERVER)
-        if self._ear.pending:
+        if self._pending:
             self._await_answer()
         else:
             self._rest()
@@ -1114,7 +1173,7 @@ class Conversation:
             and self.trouble is not None
             and self.trouble.retry is Retry.ON_PRESS
         )
-        if self._ear.pending and not refused:
+        if self._pending and not refused:
             if self.phase is Phase.SPEAKING:
                 self._do(Action.FINISH)
             self._disarm(*_IDLE, Event.THINK_OVER)
@@ -1144,7 +1203,8 @@ class Conversation:
     def _end_unconnected(self, *, spoke: bool) -> None:
         """The connection went while it spoke, or stayed away while the trouble showed."""
         why = self.trouble
-        if not self._hold and self.link is Link.DIALING and self._ear.speaking:
+        is_said = self._ear.speaking and not self.muted
+        if not self._hold and self.link is Link.DIALING and is_said:
             self.phase = Phase.LISTENING  # it spoke before it took the settings
             self._arm(Event.WAIT_OVER, WAIT_S)
             return
@@ -1181,6 +1241,10 @@ class Conversation:
             self._do(Action.DISCARD)
         self._leave()
 
+    def _hang_up_muted(self) -> None:
+        if self.muted:
+            self._hang_up()
+
     def _hang_up_after(self) -> None:
         """After what goes on; and a minute later whatever goes on."""
         if self.capped and self.link is Link.DOWN:
@@ -1208,7 +1272,7 @@ class Conversation:
 
     def _lost_asleep(self) -> None:
         assert self._why is not None
-        if self._stands and not self._redial():
+        if self._is_to_stand and not self._redial():
             self._fail(self._why)
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────

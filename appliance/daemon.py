@@ -32,18 +32,22 @@ from appliance.config import Settings as Config
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
+from appliance.fingers import Fingers
 from appliance.functions import Functions
 from appliance.host import control
 from appliance.host.turns import Moment
+from appliance.knobs import Knobs
 from appliance.line import Line
+from appliance.loudness import Loudness
 from appliance.orders import commands
-from appliance.parts import Button, Lamp, Parts
+from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
+from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
@@ -72,6 +76,7 @@ class Daemon:
         self._parts = parts
         self._mode = Mode(talk.mode)
         self._form = Format(config.audio.rate_hz)
+        self.knobs = Knobs(parts.knobs_book, config.audio.volume)
         self.utterances = Utterances(
             self._form,
             streams=self._mode is not Mode.HOLD,
@@ -85,6 +90,7 @@ class Daemon:
             self.answers,
             random=parts.random,
         )
+        self.conversation.muted = self.knobs.muted
         self.chronicle = Chronicle(config, parts, self._form)
         self.functions = Functions(config.tools, parts, self)
         self.brief = Brief(config, self.chronicle.history, self.functions.offered(), parts.name)
@@ -99,6 +105,7 @@ class Daemon:
             Moment.FIRST_BYTE_SENT, number
         )
         self._face = Face(parts, self)
+        self._fingers = Fingers(parts, self, self._face)
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
@@ -110,17 +117,16 @@ class Daemon:
             self.answers,
             dry=lambda: self.tell(Event.SPEAKER_DRY),
             began=self._sound_begins,
-            found=lambda: self.tell(Event.SPEAKER_FOUND),
+            found=self._speaker_found,
             lost=lambda: self.tell(Event.SPEAKER_LOST),
             lead_in_s=config.audio.lead_in_ms / 1000,
             played=parts.played,
         )
-        self.set_volume(config.audio.volume)
+        self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._line = Line(parts, self, hear=self._answered)
         self._moved = trio.Event()  # a deadline may be another than it was
         self._stopped = trio.Event()
-        self._was_muted = False
-        self._button: Button | None = None
+        self._was_muted = self.conversation.muted
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -141,6 +147,7 @@ class Daemon:
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
+            house.start_soon(self.knobs.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -155,8 +162,7 @@ class Daemon:
             self._parts.manager.stopping()
             self._speaker.hush()
             self.functions.cancel_all()
-            if self._button is not None:
-                self._button.close()
+            self._fingers.close()
             await self._line.let_go()
             house.cancel_scope.cancel()
 
@@ -177,12 +183,8 @@ class Daemon:
         else:
             if lamp is not None:
                 house.start_soon(self._keep_lamp, lamp)
-        try:
-            self._button = self._parts.open_button(
-                lambda: self.tell(Event.PRESSED), lambda: self.tell(Event.RELEASED)
-            )
-        except DeviceError as error:
-            self._face.miss_panel(error)
+        self._fingers.open()
+        house.start_soon(self._fingers.run)
 
     async def _prepare(self) -> None:
         """Do now what would keep the first press waiting; what fails is told when it is dialled."""
@@ -221,6 +223,7 @@ class Daemon:
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
             self._mind_mute()
+            self._fingers.hold_mute()
         self._line.wake()  # what may be sent now is another thing than before
         after = self.conversation.phase
         if after is not before:
@@ -298,7 +301,9 @@ class Daemon:
     def _mind_mute(self) -> None:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
+        self.knobs.mute(muted=self._was_muted)
         self.utterances.forget_preroll()
+        self._microphone.forget()
         if self.conversation.muted:
             self._microphone.off()
         elif self._preroll_runs:
@@ -334,6 +339,10 @@ class Daemon:
         self.tell(Event.AUDIO_DONE)
         self._speaker.wake()
 
+    def _speaker_found(self) -> None:
+        self.loudness.card_opened()
+        self.tell(Event.SPEAKER_FOUND)
+
     def _sound_begins(self) -> None:
         self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
@@ -360,11 +369,24 @@ class Daemon:
             "phase": self.conversation.phase.value,
         }
 
+    @property
+    def volume(self) -> int:
+        """How loud the box speaks, 0 to 100."""
+        return self.loudness.level
+
     def set_volume(self, level: int) -> None:
-        """How loud the box speaks, 0 to 100, until it is started anew."""
-        self.volume = level
-        self._speaker.set_volume(level)
+        """Speak that loud, 0 to 100, over a restart too. The card's control may hold things up."""
+        self.loudness.set(level)
+        self.knobs.turn(level)
         self._face.publish("volume", level=level)
+
+    def step_volume(self, steps: int) -> None:
+        """A button for louder, or softer, was pressed so many times; it never silences the box."""
+        self.set_volume(stepped(self.volume, steps))
+
+    def toggle_mute(self) -> None:
+        """Mute it, or unmute it."""
+        self.tell(Event.UNMUTED if self.conversation.muted else Event.MUTED)
 
     @property
     def session(self) -> Session | None:

@@ -239,6 +239,8 @@ class _Script(_Scene):
         self._second = spoken("second.wav", rate_hz)
         self._holds = parts.config.talk.mode == "hold"
         self._after = Phase.RESTING if self._holds else Phase.LISTENING  # an answer
+        if not parts.config.panel.buttons.talk.pin:
+            raise ConfigError(["the demo presses its button; wanted [panel.buttons] talk for it"])
 
     async def _act(self) -> None:
         await trio.sleep(SETTLE_S)
@@ -256,8 +258,7 @@ class _Script(_Scene):
 
     async def _ask(self, words: bytes, *, measure: bool = False) -> None:
         """As its owner would: holding the button, or with a press where one is needed."""
-        button, talk = self._standins.button, self._daemon.conversation
-        assert button is not None
+        button, talk = self._standins.buttons["talk"], self._daemon.conversation
         needs_press = self._holds or talk.phase is not Phase.LISTENING
         if needs_press:
             pressed_s = trio.current_time()

@@ -50,6 +50,7 @@ class Trouble(Enum):
     MICROPHONE_MISSING = ("microphone-missing", "the microphone is missing", Retry.ON_PRESS)
     SPEAKER_MISSING = ("speaker-missing", "the speaker is missing", Retry.ON_PRESS)
     PANEL_MISSING = ("panel-missing", "button or lamp is missing", Retry.ON_PRESS)
+    BUTTON_STUCK = ("button-stuck", "a button has been held since the start", Retry.ON_PRESS)
 
     def __init__(self, slug: str, sentence: str, retry: Retry) -> None:
         self.slug = slug

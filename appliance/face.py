@@ -14,6 +14,7 @@ from appliance.brief import Brief
 from appliance.conversation import Conversation
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
+from appliance.loudness import Loudness
 from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
@@ -33,7 +34,7 @@ class Household(Protocol):
     answers: Answers
     meter: Meter
     brief: Brief
-    volume: int
+    loudness: Loudness
 
 
 class Face:
@@ -45,7 +46,7 @@ class Face:
         self._house = house
         self._talk = house.conversation
         self._form = Format(parts.config.audio.rate_hz)
-        self._panel_trouble = ""
+        self._complaints: dict[str, Trouble] = {}  # of the panel, by what is said of each
         self._watchers: set[Watcher] = set()
         self._said = ""
         self._started_s = trio.current_time()
@@ -53,10 +54,13 @@ class Face:
     @property
     def look(self) -> Look:
         """What the lamp shows, or would show if there were one."""
+        trouble = self._talk.trouble
+        if trouble is None and self.lamp is not None:  # of a panel without a lamp there is no look
+            trouble = next(iter(self._complaints.values()), None)
         return look(
             self._talk.phase,
             muted=self._talk.muted,
-            trouble=self._talk.trouble,
+            trouble=trouble,
             asks=self._talk.asks_permission,
         )
 
@@ -68,8 +72,8 @@ class Face:
             words += f": {self._talk.trouble.sentence}"
         if self._talk.muted:
             words += "; muted"
-        if self._panel_trouble:
-            words += f"; {Trouble.PANEL_MISSING.sentence}"
+        for trouble in dict.fromkeys(self._complaints.values()):
+            words += f"; {trouble.sentence}"
         return words
 
     def show(self) -> None:
@@ -83,8 +87,17 @@ class Face:
 
     def miss_panel(self, error: DeviceError) -> None:
         """A part of the panel cannot be had; the control socket still presses."""
-        self._panel_trouble = str(error)
-        log.warning("%s: %s", Trouble.PANEL_MISSING.sentence, error)
+        self.complain(Trouble.PANEL_MISSING, str(error))
+
+    def complain(self, trouble: Trouble, words: str) -> None:
+        """Something is wrong with the panel, until it is withdrawn."""
+        if words not in self._complaints:
+            log.warning("%s: %s", trouble.sentence, words)
+        self._complaints[words] = trouble
+
+    def withdraw(self, words: str) -> None:
+        """What was said of the panel is no longer true."""
+        self._complaints.pop(words, None)
 
     def subscribe(self, watcher: Watcher) -> Callable[[], None]:
         """Tell `watcher` of every event from now on; what is returned ends it."""
@@ -149,11 +162,12 @@ class Face:
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
-                "volume": self._house.volume,
+                **self._house.loudness.report(),
             },
             "panel": {
-                "state": "missing" if self._panel_trouble else "open",
-                "trouble": self._panel_trouble or None,
+                "state": self._state_of_panel(),
+                "trouble": "; ".join(self._complaints) or None,
+                "pins": self._parts.pins(),
                 "kit": config.panel.kit or None,
                 "lamp": config.panel.lamp.kind,
             },
@@ -162,6 +176,12 @@ class Face:
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
         }
+
+    def _state_of_panel(self) -> str:
+        troubles = self._complaints.values()
+        if Trouble.PANEL_MISSING in troubles:
+            return "missing"
+        return "stuck" if troubles else "open"
 
     def _state_of(self, trouble: Trouble) -> str:
         return "missing" if trouble in self._talk.missing else "open"

@@ -36,6 +36,7 @@ from appliance.config import Tool as Setting
 from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
 from appliance.parts import Parts
+from appliance.sound.volume import asked
 
 
 class Household(Protocol):
@@ -52,6 +53,10 @@ class Household(Protocol):
 
     def publish(self, event: str, **more: object) -> None:
         """Tell those who watch."""
+
+    @property
+    def volume(self) -> int:
+        """How loud it speaks now."""
 
     def set_volume(self, level: int) -> None:
         """How loud the box speaks, 0 to 100."""
@@ -134,10 +139,13 @@ class Functions:
         self._house.tell(Event.PERMISSION_ASKED)
 
     def _set_volume(self, arguments: Arguments) -> str:
-        level = arguments["level"]
-        assert isinstance(level, int), "checked by its schema"
-        self._house.set_volume(level)
-        return f"The volume is {level} of 100."
+        level, change = arguments.get("level"), arguments.get("change")
+        assert isinstance(level, int | None), "checked by its schema"
+        assert isinstance(change, int | None), "checked by its schema"
+        if (level is None) is (change is None):
+            return "Not done: wanted one of `level` and `change`."
+        self._house.set_volume(asked(self._house.volume, to=level, by=change))
+        return f"The volume is now {self._house.volume} of 100."
 
     def _end_conversation(self, _: object) -> str:
         self._house.tell(Event.ENDED)
@@ -145,4 +153,4 @@ class Functions:
 
     def _mute_microphone(self, _: object) -> str:
         self._house.tell(Event.MUTED)
-        return "The microphone is off."
+        return "The microphone is off, until a person at this box switches it on."

@@ -22,10 +22,11 @@ from appliance.config_wire import refusals
 from appliance.conversation import Conversation, Event, Phase
 from appliance.errors import Trouble
 from appliance.host.remote import CommandError
+from appliance.loudness import Loudness
 from appliance.purse import Purse
+from appliance.sound.volume import LEVEL_MAX, moved
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
-VOLUME_MAX = 100
 WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
 
 
@@ -42,6 +43,7 @@ class Household(Protocol):
     conversation: Conversation
     brief: Brief
     purse: Purse
+    loudness: Loudness
 
     @property
     def session(self) -> Speaking | None:
@@ -75,11 +77,14 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
             raise CommandError(str(error)) from error
         return told(Event.ASKED)
 
-    def volume(level: object) -> dict[str, object]:
-        if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= VOLUME_MAX:
-            raise CommandError(f"wanted a level of 0 to {VOLUME_MAX}")
-        house.set_volume(level)
-        return {"level": level}
+    def volume(level: object = None, change: object = None) -> dict[str, object]:
+        if level is not None and change is not None:
+            raise CommandError("wanted a level or a change, not both")
+        if level is not None:
+            house.set_volume(_whole(level, 0))
+        if change is not None:
+            house.set_volume(moved(house.loudness.level, _whole(change, -LEVEL_MAX)))
+        return house.loudness.report()
 
     return {
         "press": lambda: told(Event.PRESSED),
@@ -97,6 +102,12 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         "improvise": lambda behavior="default": to_be_said(Improvise(_behavior(behavior))),
         "to_think_provider": lambda content: _to_think_provider(house, content),
     }
+
+
+def _whole(number: object, least: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= LEVEL_MAX:
+        raise CommandError(f"wanted a whole number from {least} to {LEVEL_MAX}")
+    return number
 
 
 def _changed(house: Household, message: ToAgent) -> dict[str, object]:

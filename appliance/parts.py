@@ -11,6 +11,8 @@ import trio
 from appliance.agent.tools import Run
 from appliance.config import Settings as Config
 from appliance.host import command
+from appliance.loudness import Mixer
+from appliance.panel.gestures import Touch
 from appliance.panel.looks import Look
 from appliance.purse import Book
 from appliance.sound.microphone import Capture
@@ -33,6 +35,9 @@ class Lamp(Protocol):
 class Button(Protocol):
     """The finger's side."""
 
+    async def run(self) -> None:
+        """Tell of presses and releases, until cancelled or closed."""
+
     def close(self) -> None:
         """Tell nothing more."""
 
@@ -53,7 +58,7 @@ class Manager(Protocol):
         """Ping while alive."""
 
 
-Tell = Callable[[], None]
+Tell = Callable[[Touch], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Parts:
     open_microphone: Callable[[], Capture]
     open_speaker: Callable[[], Playback]
     open_lamp: Callable[[], Lamp | None]
-    open_button: Callable[[Tell, Tell], Button]
+    open_button: Callable[[str, Tell], Button]  # by its name in [panel.buttons]
     random: Callable[[], float]
     manager: Manager
     name: str = ""  # the box's name, always one of its tags
@@ -76,8 +81,11 @@ class Parts:
     wall: Callable[[], float] = time.time
     spend_book: Book | None = None
     history_book: Book | None = None
+    knobs_book: Book | None = None
+    open_mixer: Callable[[], Mixer | None] = lambda: None  # may raise DeviceError
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
     played: Callable[[bytes], None] | None = None
+    pins: Callable[[], str | None] = lambda: None  # what reaches the pins, once one has been wanted

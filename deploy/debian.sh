@@ -8,6 +8,7 @@ readonly KEPT_DAYS=14  # what nobody used for so long goes when another is made
 # Takes a suite. Sets SOURCES: this machine's own, naming that suite in place of its own.
 find_sources() {
     local suite=$1 codename file
+    grep -qs '^ID=debian$' /etc/os-release || give_up "makes trees of Debian, on Debian only"
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
         if grep -qs "^\(Suites:\|deb \).*\b$codename\b" "$file"; then

@@ -2,12 +2,14 @@
 # Puts the appliance on this box, or takes it away. Run by root on Raspberry Pi OS or Debian,
 # bookworm or trixie; it may be run again at any time, also after it was cut off.
 #
-#   deploy/install.sh [--wheelhouse FOLDER] [--config FILE] [--kit NAME] [--key-file FILE] [--no-start]
+#   deploy/install.sh [--wheelhouse FOLDER | --extra NAME …] [--config FILE] [--kit NAME]
+#                     [--key-file FILE] [--no-start]
 #   deploy/install.sh --uninstall [--purge]
 #
 #   --wheelhouse FOLDER  install these wheels (deploy/wheelhouse.sh makes them): no compiler, no
 #                        network. Without it they are built here, from this checkout; where this is
 #                        no checkout, but a release, that release stays
+#   --extra NAME         build an extra of pyproject.toml's too
 #   --config FILE        the settings, if the box has none; with --replace-config in any case. Those
 #                        that are wrong are refused (exit status 78) and the old ones stay
 #   --kit NAME           [panel] kit of the settings; deploy/kit.sh then makes the board ready
@@ -31,23 +33,20 @@ read_words() {
     local file
     while (($#)); do
         case $1 in
-            --wheelhouse | --key-file | --config)
+            --wheelhouse | --key-file | --extra | --config | --kit)
                 (($# > 1)) || give_up "$1 wants a name"
                 file=$2
                 if [[ $file != /* ]]; then file=$FROM/$file; fi
                 case $1 in
+                    --wheelhouse) wheelhouse=$file ;;
                     --key-file) key_file=$file ;;
+                    --extra) EXTRAS+=("$2") ;;
                     --config) config=$file ;;
-                    *) wheelhouse=$file ;;
+                    --kit) kit=$2 ;;
                 esac
                 shift
                 ;;
             --replace-config) replaces=yes ;;
-            --kit)
-                (($# > 1)) || give_up "$1 wants a name"
-                kit=$2
-                shift
-                ;;
             --no-start) starts=no ;;
             --uninstall) uninstalls=yes ;;
             --purge) purges=yes ;;
@@ -87,8 +86,8 @@ choose_release() {
         return
     fi
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' appliance/__init__.py)
-    MADE_OF="$python, source $(find appliance deploy systemd pyproject.toml "$LOCK" -type f \
-        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
+    MADE_OF="$python, with ${EXTRAS[*]}, source $(find appliance deploy systemd pyproject.toml "$LOCK" \
+        -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
     name_the_release "$version" "$MADE_OF"
     if [[ $(made_of "$RELEASE") != "$MADE_OF" ]]; then build_wheels; fi
 }
@@ -96,6 +95,7 @@ choose_release() {
 build_wheels() {
     local CROSS=() version
     install_packages "${BUILD_PACKAGES[@]}"
+    export XDG_CACHE_HOME=$WORK/cache  # nothing is to be left of it
     find_uv
     say "building the wheels; on a small board this takes some minutes"
     version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -185,9 +185,10 @@ uninstall() {
 }
 
 umask 022
-wheelhouse="" config="" replaces=no kit="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
+wheelhouse="" config="" replaces=no kit="" key_file="" starts=yes uninstalls=no purges=no
+STEP="" WORK=""
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/install.sh …"
-WORK=$(mktemp -d)
+WORK=$(mktemp -d -p /var/tmp)  # /tmp may be in memory, of which a small board has little
 trap tell_the_step EXIT
 if [[ $uninstalls == yes ]]; then uninstall; else install_all; fi

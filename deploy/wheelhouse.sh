@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the wheels that a box is installed from, so that it needs neither compiler nor network:
 #
-#   deploy/wheelhouse.sh [--suite bookworm|trixie] [--arch arm64|amd64] [FOLDER]
+#   deploy/wheelhouse.sh [--suite bookworm|trixie] [--arch arm64|amd64] [--extra NAME] [FOLDER]
 #
-# Both words may be given more than once; without them the wheels are for both suites and arm64. In
-# FOLDER (dist/wheelhouse) wheels.sh says what lies there.
+# These words may be given more than once; without the first two the wheels are for both suites and
+# arm64. An extra is one of pyproject.toml's. wheels.sh says what lies in FOLDER (dist/wheelhouse).
 #
 # It runs on any Debian, as root: the wheels are made in a tree of the very suite they are for, by
 # its Python and against its libraries. On amd64 those for arm64 are built across: to pip and
@@ -81,11 +81,9 @@ python_of() {
     esac
 }
 
-# Adds to the wheels in FOLDER those of others, for a suite and an architecture.
+# Adds to the wheels in FOLDER those of others. Takes suite, architecture and entries of the lock.
 add_theirs() {
-    local suite=$1 architecture=$2 version wanted builder made_of
-    version=$(python_of "$suite")
-    wanted=$(wanted_for "$version")
+    local suite=$1 architecture=$2 wanted=$3 builder made_of
     say "wheels for $suite, $architecture"
     make_once "builder-$suite" "$(declare -p BUILD_PACKAGES CROSS_PACKAGES && declare -f \
         make_builder make_tree)" make_builder "$suite"
@@ -102,8 +100,9 @@ while (($#)); do
     case $1 in
         --suite) suites+=("$2") && shift ;;
         --arch) architectures+=("$2") && shift ;;
+        --extra) EXTRAS+=("$2") && shift ;;
         --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit ;;
-        -*) give_up "knows no $1; wanted --suite, --arch, or a folder" ;;
+        -*) give_up "knows no $1; wanted --suite, --arch, --extra or a folder" ;;
         *) FOLDER=$1 ;;
     esac
     shift
@@ -121,7 +120,11 @@ find_uv
 rm -rf "$FOLDER"
 mkdir -p "$FOLDER"
 for suite in "${suites[@]}"; do
-    for architecture in "${architectures[@]}"; do add_theirs "$suite" "$architecture"; done
+    version=$(python_of "$suite")
+    wanted=$(wanted_for "$version")
+    for architecture in "${architectures[@]}"; do
+        add_theirs "$suite" "$architecture" "$wanted"
+    done
 done
 quietly make_own_wheel "$FOLDER"
 write_requirements "$FOLDER"

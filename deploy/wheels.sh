@@ -9,7 +9,7 @@
 #   requirements.txt  each by name, version and the hashes of exactly these files, for pip
 #   SHA256SUMS        of every file, pip's own wheel too, which is not installed but installs
 
-readonly EXTRAS=(pi)  # of pyproject.toml: what a box has besides
+EXTRAS=(pi)  # of pyproject.toml: what a box has besides; --extra adds to it
 readonly TOOLS=(pip setuptools)  # build what names no tools of its own
 readonly BUILD_PACKAGES=(
     ca-certificates gcc libasound2-dev libc6-dev libsystemd-dev make pkg-config python3-dev

@@ -6,7 +6,7 @@ On the virtual clock, so a minute of conversation takes a moment and times compa
 import math
 import random
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,8 +19,10 @@ from appliance.conversation import Phase
 from appliance.daemon import Daemon
 from appliance.errors import AgentError
 from appliance.host import command
+from appliance.loudness import Mixer
 from appliance.panel.looks import Look
-from appliance.parts import Parts
+from appliance.parts import Parts, Tell
+from appliance.purse import Book
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -63,12 +65,17 @@ class Box:
     daemon: Daemon
     agent: StandinAgent
     room: Room
-    button: StandinButton
+    buttons: dict[str, StandinButton]
     lamp: StandinLamp
     manager: Manager
     network: "Network"
     gone: trio.Event = field(default_factory=trio.Event)  # the daemon has ended
     events: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def button(self) -> StandinButton:
+        """The one for talking."""
+        return self.buttons["talk"]
 
     @property
     def phase(self) -> Phase:
@@ -170,17 +177,21 @@ async def a_box(
     manners: Manners | None = None,
     between: type[Network] = Network,
     run_command: Run = command.run,
+    *,
+    knobs_book: Book | None = None,
+    mixer: Mixer | None = None,
+    held: Iterable[str] = (),
 ) -> AsyncIterator[Box]:
-    """A box that runs, asleep. `settings` is TOML."""
+    """A box that runs, asleep. `settings` is TOML; `held` are buttons that are closed by then."""
     agent = StandinAgent(manners or Manners())
     room = Room(RATE_HZ)
     lamp = StandinLamp()
     manager = Manager()
-    buttons: list[StandinButton] = []
+    buttons: dict[str, StandinButton] = {}
 
-    def open_button(pressed: Callable[[], None], released: Callable[[], None]) -> StandinButton:
-        buttons.append(StandinButton(pressed=pressed, released=released))
-        return buttons[0]
+    def open_button(name: str, tell: Tell) -> StandinButton:
+        buttons[name] = StandinButton(tell, is_down=name in held)
+        return buttons[name]
 
     async def authorize() -> str:
         return "Token test"
@@ -200,6 +211,8 @@ async def a_box(
                 manager=manager,
                 name="test",
                 run_command=run_command,
+                knobs_book=knobs_book,
+                open_mixer=lambda: mixer,
             )
         )
         gone = trio.Event()
@@ -210,7 +223,7 @@ async def a_box(
 
         await nursery.start(live)
         await trio.testing.wait_all_tasks_blocked()
-        box = Box(daemon, agent, room, buttons[0], lamp, manager, network, gone)
+        box = Box(daemon, agent, room, buttons, lamp, manager, network, gone)
         daemon.subscribe(box.events.append)
         yield box
         daemon.stop()

@@ -22,13 +22,6 @@ def _a_scheduler_from_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "_r", random.Random(int(os.environ.get("SEED", "1"))))
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """One with a short name: the path of a socket has at most 107 bytes."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lab", action="store_true", help="also what needs the emulated machine")
 
@@ -36,3 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     is_lab = collection_path == Path(__file__).parent / "lab"
     return True if is_lab and not config.getoption("--lab") else None
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name: the path of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)

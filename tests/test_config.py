@@ -60,6 +60,7 @@ message_ms = 40
 prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
+mixer = "auto"
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -106,15 +107,38 @@ message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
 volume = 40
+mixer = "Digital"
 [panel]
+pins = "lgpio"
 kit = "respeaker-2mic-v2"
 brightness = 50
 night = "22:30-07:00"
 night_brightness = 0
 [panel.lamp]
 kind = "apa102"
-[panel.buttons]
-talk = 25
+[panel.buttons.talk]
+pin = 25
+active = "high"
+pull = "none"
+[panel.buttons.mute]
+pin = 22
+active = "low"
+pull = "up"
+kind = "switch"
+[panel.buttons.volume_up]
+pin = 5
+active = "high"
+pull = "down"
+[panel.buttons.volume_down]
+pin = 6
+active = "low"
+pull = "none"
+[panel.buttons.forget]
+pin = 13
+active = "low"
+pull = "auto"
+[panel.gestures]
+double_press = "none"
 [log]
 level = "debug"
 [spend]
@@ -177,7 +201,7 @@ def test_the_empty_file_is_a_working_box() -> None:
     assert (audio.encoding, audio.period_ms, audio.message_ms) == ("linear16", 20, 40)
     assert (audio.prebuffer_ms, audio.lead_in_ms) == (60, 0)
     assert (settings.panel.lamp.kind, settings.panel.lamp.pin) == ("led", 25)
-    assert settings.panel.buttons.talk == 17
+    assert settings.panel.buttons.talk.pin == 17
     assert settings.log.level == "info"
     spend, keep = settings.spend, settings.keep
     assert (spend.usd_per_hour, spend.usd_per_day_max, spend.usd_per_month_max) == (4.50, 0, 0)
@@ -204,6 +228,7 @@ def test_every_key_can_be_set() -> None:
     assert settings.talk.hang_up_after_s == 1.0
     assert isinstance(settings.talk.hang_up_after_s, float)
     assert settings.panel.lamp.kind == "apa102"
+    assert settings.panel.pins == "lgpio"
     named = {f"{section}.{name}" for section, names in keys(Settings).items() for name in names}
     said, section = set(), ""
     for line in EVERY_KEY.splitlines():
@@ -330,6 +355,9 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[audio]\nmessage_ms = 201", "wanted a whole number of milliseconds from 20 to 200"),
         ("[audio]\nprebuffer_ms = 1001", "wanted a whole number of milliseconds from 0 to 1000"),
         ("[audio]\nvolume = 101", "from 0 to 100"),
+        ("[audio]\nmixer = ''", 'mixer = "": wanted "auto", "none" or the name of a control'),
+        ("[audio]\nmixer = \"'PCM',0\"", 'wanted "auto", "none" or the name of a control'),
+        ("[audio]\nmixer = false", "mixer = false: wanted"),
         ("[audio]\nlead_in_ms = 2001", "wanted a whole number of milliseconds from 0 to 2000"),
         ("[audio]\ncapture = ''", 'capture = "": wanted the name of an ALSA card'),
         ('[audio]\ncapture = "a\\u0000"', 'capture = "a�": wanted the name of an ALSA card'),
@@ -413,7 +441,7 @@ def test_a_pin_has_one_owner() -> None:
     assert fault == (
         "box.toml: [panel.buttons] talk = 17: [panel.lamp] has this pin; wanted another"
     )
-    assert parse("[panel]\nlamp.kind = 'none'", "box.toml").panel.buttons.talk == 17
+    assert parse("[panel]\nlamp.kind = 'none'", "box.toml").panel.buttons.talk.pin == 17
 
 
 def test_keys_that_are_wrong_themselves_are_not_compared() -> None:

@@ -140,7 +140,7 @@ def test_a_kit_alone_is_a_working_box(name: str) -> None:
     assert settings.audio.playback == (card if kit.plays else "default")
     assert settings.audio.rate_hz == kit.rate_hz
     assert settings.talk.duplex == kit.duplex
-    assert settings.panel.buttons.talk == kit.buttons.get("talk", 17)
+    assert settings.panel.buttons.talk.pin == kit.buttons.get("talk", 17)
     assert settings.panel.lamp.kind == kit.lamp.get("kind", "led")
     for key, value in kit.lamp.items():
         assert getattr(settings.panel.lamp, key) == value
@@ -167,7 +167,7 @@ def test_what_the_owner_gives_wins_over_the_kit() -> None:
     assert (settings.audio.rate_hz, settings.talk.duplex) == (48000, "full")
     assert settings.panel.brightness == 20
     assert (settings.panel.lamp.kind, settings.panel.lamp.pixels) == ("apa102", 12)
-    assert settings.panel.buttons.talk == 22
+    assert settings.panel.buttons.talk.pin == 22
 
 
 @pytest.mark.parametrize("name", KITS)

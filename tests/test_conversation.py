@@ -33,6 +33,7 @@ class Ear:
     sent: bool = False
     unanswered: bool = False
     heard_early: bool = False
+    unsent: bool = False
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Desk:
         elif action in (Action.DISCARD, Action.ERASE):
             self.ear.speaking = self.ear.sent = False
         elif action in (Action.CALL_OFF, Action.DROP_SENT, Action.DROP_ALL):
-            self.ear.pending = self.ear.unanswered = False
+            self.ear.pending = self.ear.unanswered = self.ear.unsent = False
         elif action is Action.PLAY:
             self.mouth.dry = self.mouth.withheld = False
         elif action in (Action.CUT, Action.CUT_BY_SERVER):
@@ -253,11 +254,43 @@ def test_a_press_while_muted_stops_sound_and_dials_nothing() -> None:
     assert desk.at(Phase.RESTING)
 
 
+def test_muted_while_open_comes_back_it_gives_the_dial_up_until_it_is_unmuted() -> None:
+    desk = in_open()
+    desk.tell(Event.USER_TEXT)
+    desk.ear.unanswered = False
+    desk.tell(Event.LINK_LOST, Trouble.SERVER_ERROR)
+    assert Action.DIAL in desk.wait(1.0)
+    assert desk.at(Phase.TROUBLE)
+    assert Action.ABORT in desk.tell(Event.MUTED)
+    desk.tell(Event.LINK_DOWN)
+    assert Action.DIAL not in desk.wait(500.0)
+    assert desk.at(Phase.ASLEEP)
+    assert Action.DIAL in desk.tell(Event.UNMUTED)
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.TAP])
+def test_only_a_press_that_began_muted_unmutes_when_it_is_long(mode: Mode) -> None:
+    desk = Desk(mode)
+    desk.tell(Event.PRESSED)
+    desk.tell(Event.MUTED)
+    desk.wait(5.0)
+    assert desk.is_muted()
+    desk.tell(Event.RELEASED)
+    desk.tell(Event.PRESSED)
+    desk.wait(2.9)
+    desk.tell(Event.RELEASED)
+    desk.wait(5.0)
+    assert desk.is_muted()
+    desk.tell(Event.PRESSED)
+    assert Action.FORGET not in desk.wait(3.0)
+    assert not desk.is_muted()
+
+
 def test_muted_while_held_unsent_sound_is_forgotten_and_the_dial_given_up() -> None:
     desk = Desk()
     desk.tell(Event.PRESSED)
     desk.wait(1.0)
-    assert desk.tell(Event.MUTED) == [Action.DISCARD, Action.ABORT]
+    assert desk.tell(Event.MUTED) == [Action.CALL_OFF, Action.DISCARD, Action.ABORT]
     assert desk.at(Phase.ASLEEP)
 
 
@@ -926,6 +959,8 @@ class Walk(RuleBasedStateMachine):
         self._follow()
 
     def _follow(self) -> None:
+        if self.desk.talk.muted:
+            assert not {Action.LISTEN, Action.SEND} & set(self.desk.done), "heard while muted"
         for action in self.desk.done:
             if action is Action.DIAL:
                 self.sockets += 1
@@ -976,8 +1011,9 @@ class Walk(RuleBasedStateMachine):
     def the_speaker_runs_dry(self) -> None:
         self._tell(Event.SPEAKER_DRY)
 
-    @rule(sent=st.booleans(), withheld=st.booleans(), early=st.booleans())
-    def the_ear_moves_on(self, sent: bool, withheld: bool, early: bool) -> None:
+    @rule(sent=st.booleans(), withheld=st.booleans(), early=st.booleans(), unsent=st.booleans())
+    def the_ear_moves_on(self, sent: bool, withheld: bool, early: bool, unsent: bool) -> None:
+        self.desk.ear.unsent = unsent and self.desk.ear.pending
         self.desk.ear.sent = sent and self.desk.ear.speaking
         self.desk.ear.heard_early = early
         held = self.desk.talk.phase is Phase.LISTENING and self.mode is Mode.HOLD
@@ -1044,7 +1080,7 @@ class OpenWalk(Walk):
     @invariant()
     def it_is_connected_or_on_its_way(self) -> None:
         talk = self.desk.talk
-        if talk._stands and talk.link is Link.DOWN:
+        if talk._stands and not talk.muted and talk.link is Link.DOWN:
             assert talk.armed(Event.REDIAL_DUE)
 
 

@@ -331,7 +331,7 @@ async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: Mock
         await box.until(Phase.RESTING)
         half = max(array("h", bytes(box.room.heard[-1][1])))
         assert half == pytest.approx(loud / 10, rel=0.01)  # -20 dB
-        with pytest.raises(CommandError, match="0 to 100"):
+        with pytest.raises(CommandError, match="from 0 to 100"):
             order(box, "volume", level="loud")
 
 

@@ -27,6 +27,7 @@ FLOOR_OF = {
     # ground: decides and calculates. It waits for nothing and touches no device.
     "errors": "ground",
     "config": "ground",
+    "config_buttons": "ground",
     "config_panel": "ground",
     "config_reader": "ground",
     "config_wire": "ground",
@@ -39,7 +40,9 @@ FLOOR_OF = {
     "sound.pcm": "ground",
     "sound.utterance": "ground",
     "sound.answer": "ground",
+    "sound.volume": "ground",
     "panel.looks": "ground",
+    "panel.gestures": "ground",
     "panel.catalogue": "ground",
     "panel.dimmer": "ground",
     "panel.kits": "ground",
@@ -52,11 +55,13 @@ FLOOR_OF = {
     "agent.session": "hands",
     "agent.tools": "hands",
     "sound.card": "hands",
+    "sound.mixer": "hands",
     "sound.microphone": "hands",
     "sound.speaker": "hands",
     "panel.button": "hands",
     "panel.kinds": "hands",
     "panel.lamp": "hands",
+    "panel.lines": "hands",
     "panel.pins": "hands",
     "panel.pixels": "hands",
     "panel.player": "hands",
@@ -88,9 +93,12 @@ FLOOR_OF = {
     # household: every part and every wire
     "parts": "household",
     "face": "household",
+    "fingers": "household",
     "brief": "household",
     "chronicle": "household",
     "functions": "household",
+    "knobs": "household",
+    "loudness": "household",
     "line": "household",
     "orders": "household",
     "purse": "household",
@@ -104,8 +112,9 @@ FLOOR_OF = {
 
 # A foreign library has one room, or one on either side of a wire; its errors end at that door.
 OWNERS = {
-    "alsaaudio": {"sound.card"},
-    "gpiozero": {"panel.pins"},
+    "alsaaudio": {"sound.card", "sound.mixer"},
+    "gpiod": {"panel.lines"},
+    "gpiozero": {"panel.lines", "panel.pins"},  # beneath it and above
     "h11": {"agent.session", "agent.upgrade", "standin.agent"},
     "systemd": {"host.service"},
     "trio_websocket": {"agent.session", "standin.agent", "standin.conduct"},
@@ -124,7 +133,7 @@ CATCHES_ALL = {"cli._run": "it tells what the box was doing, and ends the proces
 
 FUNCTION_LIMIT = 60  # lines of the longest function, a screen
 FILE_LIMIT = 550  # lines of the longest file
-LONGER = {"conversation": 1300}  # one file decides everything: its table is worth the scrolling
+LONGER = {"conversation": 1350}  # one file decides everything: its table is worth the scrolling
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,8 +1,5 @@
-"""Looks, lamp and button. What a stand-in and its original share is tested once, on both."""
+"""Looks and lamp. What a stand-in and its original share is tested once, on both."""
 
-import sys
-import threading
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -15,8 +12,6 @@ from gpiozero.pins.mock import MockFactory
 
 from appliance.conversation import Phase
 from appliance.errors import DeviceError, Trouble
-from appliance.panel import pins
-from appliance.panel.button import Button
 from appliance.panel.lamp import Lamp
 from appliance.panel.looks import (
     BLINK,
@@ -32,12 +27,11 @@ from appliance.panel.looks import (
     Look,
     look,
 )
-from appliance.standin.panel import StandinButton, StandinLamp
+from appliance.standin.panel import StandinLamp
 
 ALL_LOOKS = [DARK, STEADY, BLINK, FLUTTER, WINK, TRIPLE, HOLLOW, HURRIED, HALTING]
 TROUBLES = [None, *Trouble]
 LED_PIN = 25
-BUTTON_PIN = 17
 
 
 @pytest.fixture
@@ -49,11 +43,6 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
     mock = gpiozero.Device.pin_factory
     yield mock
     mock.close()
-
-
-@pytest.fixture
-def no_factory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
 
 
 # Looks
@@ -298,172 +287,3 @@ async def test_a_pin_that_fails_ends_the_run_and_no_call(
     with pytest.raises(DeviceError, match=f"GPIO {LED_PIN}: "):
         await lamp.run()
     lamp.close()
-
-
-# The button and its stand-in
-
-
-@dataclass
-class ButtonRig:
-    button: Button | StandinButton
-    press: Callable[[], None]
-    release: Callable[[], None]
-
-
-MakeButton = Callable[[Callable[[], None], Callable[[], None]], ButtonRig]
-
-
-@pytest.fixture(params=["pin", "standin"])
-def make_button(request: pytest.FixtureRequest, factory: MockFactory) -> MakeButton:
-    def on_a_pin(pressed: Callable[[], None], released: Callable[[], None]) -> ButtonRig:
-        token = trio.lowlevel.current_trio_token()
-        button = Button(BUTTON_PIN, pressed=pressed, released=released, token=token)
-        pin = factory.pin(BUTTON_PIN)
-        return ButtonRig(button, pin.drive_low, pin.drive_high)
-
-    def on_nothing(pressed: Callable[[], None], released: Callable[[], None]) -> ButtonRig:
-        standin = StandinButton(pressed=pressed, released=released)
-        return ButtonRig(standin, standin.press, standin.release)
-
-    return on_a_pin if request.param == "pin" else on_nothing
-
-
-async def test_presses_and_releases_come_in_their_order(make_button: MakeButton) -> None:
-    told: list[str] = []
-    rig = make_button(lambda: told.append("down"), lambda: told.append("up"))
-    down = [rig.button.is_pressed]
-    for finger in (rig.press, rig.release, rig.press):
-        finger()
-        down.append(rig.button.is_pressed)
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    assert down == [False, True, False, True]
-    assert told == ["down", "up", "down"]
-    rig.release()
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    assert told == ["down", "up", "down", "up"]
-
-
-async def test_pressing_what_is_pressed_tells_nothing(make_button: MakeButton) -> None:
-    told: list[str] = []
-    rig = make_button(lambda: told.append("down"), lambda: told.append("up"))
-    rig.release()
-    rig.press()
-    rig.press()
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    assert told == ["down"]
-
-
-async def test_a_closed_button_tells_nothing(make_button: MakeButton) -> None:
-    told: list[str] = []
-    rig = make_button(lambda: told.append("down"), lambda: told.append("up"))
-    rig.button.close()
-    rig.button.close()
-    rig.press()
-    rig.release()
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    assert told == []
-    assert not rig.button.is_pressed
-
-
-async def test_news_on_its_way_when_the_button_is_closed_is_dropped(factory: MockFactory) -> None:
-    told: list[str] = []
-    button = button_telling(told)
-    factory.pin(BUTTON_PIN).drive_low()
-    button.close()
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    assert told == []
-
-
-def button_telling(told: list[str]) -> Button:
-    return Button(
-        BUTTON_PIN,
-        pressed=lambda: told.append(threading.current_thread().name),
-        released=lambda: told.append(threading.current_thread().name),
-        token=trio.lowlevel.current_trio_token(),
-    )
-
-
-async def test_a_press_in_a_foreign_thread_is_told_in_ours(factory: MockFactory) -> None:
-    told: list[str] = []
-    button = button_telling(told)
-    pin = factory.pin(BUTTON_PIN)
-    finger = threading.Thread(target=lambda: (pin.drive_low(), pin.drive_high()), name="finger")
-    finger.start()
-    await trio.to_thread.run_sync(finger.join)
-    await trio.testing.wait_all_tasks_blocked(0.01)
-    button.close()
-    assert told == [threading.current_thread().name] * 2
-
-
-def test_a_press_after_the_loop_has_ended_is_passed_over(factory: MockFactory) -> None:
-    told: list[str] = []
-
-    async def make() -> Button:
-        return button_telling(told)
-
-    button = trio.run(make)
-    factory.pin(BUTTON_PIN).drive_low()
-    button.close()
-    assert told == []
-
-
-# No pins
-
-
-async def test_no_way_to_the_pins_is_one_error_with_all_reasons(
-    no_factory: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
-    if gpiozero_finds_pins():
-        pytest.skip("this machine has pins")
-    with pytest.raises(DeviceError, match=rf"GPIO {LED_PIN}: no way to the pins: .*native: "):
-        Lamp(LED_PIN)
-    with pytest.raises(DeviceError, match=rf"GPIO {BUTTON_PIN}: no way to the pins: .*native: "):
-        button_telling([])
-    assert capfd.readouterr().err == ""
-
-
-def gpiozero_finds_pins() -> bool:
-    try:
-        pins._find_factory(0)
-    except DeviceError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("name", ["nonsense", "native"])
-async def test_a_factory_that_was_asked_for_and_fails_is_named(
-    name: str, no_factory: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", name)
-    if gpiozero_finds_pins():
-        pytest.skip("this machine has pins")
-    with pytest.raises(DeviceError, match=f"GPIO {LED_PIN}: no way to the pins: "):
-        Lamp(LED_PIN)
-
-
-async def test_a_pin_in_use_is_named(factory: MockFactory) -> None:
-    lamp = Lamp(LED_PIN)
-    with pytest.raises(DeviceError, match=f"GPIO {LED_PIN}: .*in use"):
-        Lamp(LED_PIN)
-    lamp.close()
-    Lamp(LED_PIN).close()
-
-
-async def test_a_pin_that_lgpio_finds_busy_is_named(
-    factory: MockFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # lgpio raises a plain Exception of its own, whose text is the repr of its words.
-    class LgpioError(Exception):
-        def __str__(self) -> str:
-            return "'GPIO busy'"
-
-    def refuse(number: int) -> None:
-        raise LgpioError(number)
-
-    lgpio = types.ModuleType("lgpio")
-    lgpio.error = LgpioError  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lgpio", lgpio)
-    monkeypatch.setattr(factory, "pin", refuse)
-    with pytest.raises(DeviceError, match=f"^GPIO {LED_PIN}: GPIO busy$"):
-        Lamp(LED_PIN)

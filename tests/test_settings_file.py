@@ -1,12 +1,14 @@
 """`deploy/config.toml` names every key there is, each with the default that the code has.
 
-A line that begins with `#` and no space is a key. What has no default (None) is an example there,
-and so is the whole of [[tools]].
+A line that begins with `#` and no space is a key. Lines with `#or` that follow one another are a
+choice: they take the places of what they name in their section. What has no default (None) is an
+example there, and so is the whole of [[tools]].
 """
 
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,36 @@ import pytest
 from appliance import config
 
 FILE = Path(__file__).parent.parent / "deploy/config.toml"
-COMMENTED = re.compile(r"^#(?=[\[\w])", re.MULTILINE)
+LINES = FILE.read_text().splitlines()
+CHOICES = [
+    [number for number, _ in lines]
+    for is_choice, lines in groupby(enumerate(LINES), lambda it: it[1].startswith("#or "))
+    if is_choice
+]
 
 Table = dict[str, Any]
-Missing = object()
+Key = tuple[str, ...]
+
+
+def uncommented(choice: list[int] | None = None) -> str:
+    """The file with every key, but for the choices; or with one of them, and without what it takes
+    the place of."""
+    places = {place_of(number) for number in choice or []}
+    text = []
+    for number, line in enumerate(LINES):
+        if line.startswith("#or "):
+            text.append(line.removeprefix("#or ") if number in (choice or []) else "")
+        elif re.match(r"#[\[\w]", line):
+            text.append(line[1:] if place_of(number) not in places else "")
+        else:
+            text.append(line)
+    return "\n".join(text)
+
+
+def place_of(number: int) -> tuple[str, str]:
+    """Section and key of a line."""
+    section = next(line for line in reversed(LINES[: number + 1]) if re.match(r"#?\[", line))
+    return section, LINES[number].removeprefix("#or ").lstrip("#").partition(" =")[0]
 
 
 def builtins(value: object) -> Any:
@@ -27,52 +55,42 @@ def builtins(value: object) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def uncommented() -> str:
-    return COMMENTED.sub("", FILE.read_text())
-
-
-def leaves(table: Table, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every key by its path, with its value; tables that are values are not gone into."""
+def leaves(table: Table, to: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every key by the way to it, with its value; tables of the owner's are values."""
     for name, value in table.items():
-        if isinstance(value, dict) and value and (*path, name) not in values():
-            yield from leaves(value, (*path, name))
+        is_owners = to == ("agent",) and getattr(config.DEFAULTS.agent, name, "") is None
+        if isinstance(value, dict) and value and not is_owners:
+            yield from leaves(value, (*to, name))
         else:
-            yield (*path, name), value
+            yield (*to, name), value
 
 
-def values() -> set[tuple[str, ...]]:
-    """The keys whose value is a table of the owner's, or has no default."""
-    agent = builtins(config.DEFAULTS.agent)
-    return {("agent", name) for name, value in agent.items() if value is None}
+def said() -> dict[Key, list[Any]]:
+    """What the file says of each key, in all its choices."""
+    found: dict[Key, list[Any]] = {}
+    for choice in (None, *CHOICES):
+        table = tomllib.loads(uncommented(choice))
+        del table["tools"]
+        for key, value in leaves(table):
+            found.setdefault(key, []).append(value)
+    return found
 
 
-def said() -> dict[tuple[str, ...], Any]:
-    table = tomllib.loads(uncommented())
-    table.pop("tools")
-    return dict(leaves(table))
-
-
-def real() -> dict[tuple[str, ...], Any]:
-    table = builtins(config.DEFAULTS)
-    del table["tools"]
-    return dict(leaves(table))
-
-
-def line(path: tuple[str, ...], value: Any) -> str:
-    section, key = ".".join(path[:-1]), path[-1]
-    return f"[{section}] #{key} = {msgspec.json.encode(value).decode()}"
+def line(key: Key, value: Any) -> str:
+    words = f"{key[-1]} = {msgspec.json.encode(value).decode()}"
+    return f"[{'.'.join(key[:-1])}] {words}"
 
 
 def test_every_key_is_there_with_its_default() -> None:
-    there, wanted = said(), real()
-    faults = [f"lacks a line: {line(*it)}" for it in wanted.items() if it[0] not in there]
+    table = builtins(config.DEFAULTS)
+    del table["tools"]
+    there, wanted = said(), dict(leaves(table))
+    faults = [f"lacks {line(*it)}" for it in wanted.items() if it[0] not in there]
+    faults += [f"no code knows {line(*it)}" for it in there.items() if it[0] not in wanted]
     faults += [
-        f"has what no code knows: {line(*it)}" for it in there.items() if it[0] not in wanted
-    ]
-    faults += [
-        f"says {line(path, there[path])}; the code has {msgspec.json.encode(value).decode()}"
-        for path, value in wanted.items()
-        if path in there and value is not None and there[path] != value
+        f"says {line(key, there[key][0])}; the code has {msgspec.json.encode(value).decode()}"
+        for key, value in wanted.items()
+        if key in there and value is not None and value not in there[key]
     ]
     assert not faults, "deploy/config.toml\n" + "\n".join(faults)
 
@@ -81,30 +99,29 @@ def test_an_entry_of_tools_shows_every_key_with_its_default() -> None:
     (entry,) = tomllib.loads(uncommented())["tools"]
     fields = {it.name: it for it in msgspec.structs.fields(config.Tool)}
     faults = [f"[[tools]] lacks {name}" for name in fields.keys() - entry.keys()]
-    faults += [
-        f"[[tools]] has {name}, which no code knows" for name in entry.keys() - fields.keys()
-    ]
+    faults += [f"no code knows [[tools]] {name}" for name in entry.keys() - fields.keys()]
     tool = msgspec.convert({"name": "x", "description": "x", "command": ["/x"]}, config.Tool)
     faults += [
         f"[[tools]] says {name} = {entry[name]!r}; the code has {value!r}"
         for name, value in builtins(tool).items()
-        if not fields[name].required and entry.get(name, Missing) != value
+        if name in entry and not fields[name].required and entry[name] != value
     ]
-    assert not faults, "\n".join(faults)
+    assert not faults, "deploy/config.toml\n" + "\n".join(faults)
 
 
 def test_as_it_is_it_changes_nothing() -> None:
     assert config.parse(FILE.read_text(), str(FILE)) == config.DEFAULTS
 
 
-def test_it_can_be_read_with_every_key_uncommented() -> None:
-    settings = config.parse(uncommented(), str(FILE))
+@pytest.mark.parametrize("choice", [None, *CHOICES], ids=str)
+def test_it_can_be_read_with_every_key_uncommented(choice: list[int] | None) -> None:
+    settings = config.parse(uncommented(choice), str(FILE))
     assert settings.tools
     assert settings.agent.think
 
 
-@pytest.mark.parametrize("text", FILE.read_text().splitlines())
-def test_a_line_is_prose_or_a_key(text: str) -> None:
+def test_each_line_is_prose_or_a_key() -> None:
     """A stray space would make prose of a key, and the other way round."""
-    assert re.match(r"$|# |#?\[+[\w.]+\]+$|#\w+ = ", text), text
-    assert not re.match(r"# \w+ = ", text), f"a key with a space: {text}"
+    for text in LINES:
+        assert re.match(r"$|# |#?\[+[\w.]+\]+$|#(or )?\w+ = ", text), text
+        assert not re.match(r"# ?(or )? +\w+ = ", text), f"a key with a space: {text}"

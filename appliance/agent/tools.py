@@ -36,14 +36,20 @@ LEVEL: Table = {
     "type": "integer",
     "minimum": 0,
     "maximum": 100,
-    "description": "How loud: 0 is silence, 100 as loud as it goes.",
+    "description": "How loud: 100 is as loud as it goes. Below 10 it stays at 10, to be heard.",
+}
+CHANGE: Table = {
+    "type": "integer",
+    "minimum": -100,
+    "maximum": 100,
+    "description": "In place of level: louder by so much, softer if negative. 10 is a small step.",
 }
 
 # Deferred is what would spoil the turn if the agent had only guessed that it is over.
 SET_VOLUME = Function(
     "set_volume",
-    "Set how loud this box speaks.",
-    {"type": "object", "properties": {"level": LEVEL}, "required": ["level"]},
+    "Set how loud this box speaks: to a level, or by a change.",
+    {"type": "object", "properties": {"level": LEVEL, "change": CHANGE}},
     defer_until_eot=True,
 )
 END_CONVERSATION = Function(

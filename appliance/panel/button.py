@@ -1,21 +1,22 @@
-"""The button: a contact between a pin and ground.
+"""The button: a contact on a pin, believed as `gestures.Contact` decides.
 
-gpiozero calls back in threads of its own, where nothing of ours may be touched: a callback hands
-the news to trio's thread and does nothing else. How long a press lasted is for others to say.
+How long a press lasted and what it means is for others to say.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Literal
 
 import trio
 
-from appliance.panel.pins import input_pin, naming
+from appliance.panel.gestures import Contact, Touch
+from appliance.panel.pins import InputPin
 
 
 class Button:
     """Tells of each press and each release, in trio's thread and in their order.
 
-    `pressed` and `released` must not wait.
+    `tell` must not wait. Soon after `run` begins the contact is told once as open or stuck, unless
+    a press was quicker.
 
     Raises:
         DeviceError: this machine has no pins, or this one is taken or not there.
@@ -24,49 +25,36 @@ class Button:
     def __init__(
         self,
         pin: int,
+        tell: Callable[[Touch], None],
         *,
-        pressed: Callable[[], None],
-        released: Callable[[], None],
-        token: trio.lowlevel.TrioToken,
+        active: Literal["low", "high"] = "low",
+        pull: Literal["up", "down", "none"] = "up",
     ) -> None:
-        self._pin = pin
-        self._pressed = pressed
-        self._released = released
-        self._token = token
+        self._tell = tell
         self._closed = False
-        self._device = input_pin(pin)
-        self._device.when_activated = self._went_down
-        self._device.when_deactivated = self._came_up
+        self._contact = Contact(trio.current_time())
+        self._pin = InputPin(pin, changed=self._changed, active=active, pull=pull)
 
-    @property
-    def is_pressed(self) -> bool:
-        """Whether the contact is closed now; False after `close`.
+    async def run(self) -> None:
+        """Watch the contact until cancelled or closed. Wakes for an edge, and while it is held.
 
         Raises:
-            DeviceError: the pin cannot be read any more.
+            DeviceError: the pin failed.
         """
-        if self._closed:
-            return False
-        with naming(self._pin):
-            return bool(self._device.is_active)
+        while not self._closed:
+            with trio.move_on_at(self._contact.next_look_s) as wait:
+                await self._pin.wait_told()
+            if wait.cancelled_caught and not self._closed:
+                self._pass_on(self._contact.look(self._pin.is_active, trio.current_time()))
 
     def close(self) -> None:
         """Tell nothing more, and give the pin back. A second time does nothing."""
         self._closed = True
-        self._device.close()
+        self._pin.close()
 
-    # These two run in threads of gpiozero's.
+    def _changed(self, is_closed: bool) -> None:
+        self._pass_on(self._contact.edge(is_closed, trio.current_time()))
 
-    def _went_down(self) -> None:
-        self._soon(self._pressed)
-
-    def _came_up(self) -> None:
-        self._soon(self._released)
-
-    def _soon(self, tell: Callable[[], None]) -> None:
-        with suppress(trio.RunFinishedError):  # a finger on the button of a box that has stopped
-            self._token.run_sync_soon(self._unless_closed, tell)
-
-    def _unless_closed(self, tell: Callable[[], None]) -> None:
-        if not self._closed:
-            tell()
+    def _pass_on(self, touch: Touch | None) -> None:
+        if touch is not None:
+            self._tell(touch)

@@ -75,6 +75,7 @@ class Microphone:
         lost: Callable[[], None],
     ) -> None:
         self._is_on = False
+        self._is_to_forget = False  # what the card has by now is not to be heard
         self._is_lost = False  # and that was told
         self._opens = opens
         self._heard = heard
@@ -90,6 +91,10 @@ class Microphone:
     def off(self) -> None:
         """Hear nothing from now on. Never waits."""
         self._is_on = False
+
+    def forget(self) -> None:
+        """Hear nothing of what was said until now, not even the rest of a period. Never waits."""
+        self._is_to_forget = True
 
     async def run(self) -> None:
         """Open, record, and open again when the card fails. Lives as long as the box."""
@@ -129,6 +134,7 @@ class Microphone:
                     await self._switched_on.wait()
                 card.check()
             card.start()
+            self._is_to_forget = False
             await self._record_on(card)
             card.stop()
 
@@ -138,7 +144,7 @@ class Microphone:
         while True:
             with trio.move_on_at(stalls_s):
                 await card.wait()
-            if not self._is_on:
+            if not self._is_on or self._is_to_forget:
                 return
             if trio.current_time() >= stalls_s:  # what there may be by now is old
                 raise DeviceError(f"nothing came for {STALL_S:.0f} s")

@@ -8,7 +8,6 @@ from array import array
 from dataclasses import dataclass
 
 SAMPLE_BYTES = 2
-VOLUME_RANGE_DB = 40.0  # from barely heard in a quiet room to full
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,6 @@ class Format:
 
     def __str__(self) -> str:
         return f"{self.rate_hz} Hz x {self.channels}, 16 bit"
-
-
-def gain_of(volume: int) -> float:
-    """The gain for a volume of 0 to 100: 0 is silence, 1 is -40 dB, 100 is as it came.
-
-    Equal steps of decibels are equal steps to the ear.
-    """
-    return 10 ** (VOLUME_RANGE_DB * (volume / 100 - 1) / 20) if volume else 0.0
 
 
 def amplified(sound: bytes, gain: float) -> bytes:

@@ -22,7 +22,8 @@ import trio
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
 from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
-from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, gain_of, on_all_channels
+from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, on_all_channels
+from appliance.sound.volume import Gains
 
 log = logging.getLogger("appliance.sound")
 
@@ -99,7 +100,7 @@ class Speaker:
         self._lost = lost
         self._lead_in_s = lead_in_s
         self._tap = _Tap(played) if played is not None else None
-        self._gain = 1.0
+        self._gains = Gains()
         self._card: Playback | None = None
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
@@ -115,9 +116,9 @@ class Speaker:
         """There may be something to play."""
         self._woken.set()
 
-    def set_volume(self, volume: int) -> None:
-        """How loud from the next sound written on, 0 to 100; a software gain on every card."""
-        self._gain = gain_of(volume)
+    def set_gains(self, gains: Gains) -> None:
+        """The software's share of the volume, from the next sound written on."""
+        self._gains = gains
 
     def hush(self) -> int:
         """Silence, within this call. What waits is the answers' business.
@@ -240,7 +241,7 @@ class Speaker:
         queued = card.queued_frames()
         room = card.buffer_frames - queued - lead_in
         if room > 0 and self._answers.flows(trio.current_time()):
-            sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gain)
+            sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gains.answers)
             self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
             self._last_real = self._written
         elif queued <= card.form.frames_of(MARGIN_S):

@@ -146,6 +146,14 @@ class Utterances:
         return self._open is not None and self._open.heard_early
 
     @property
+    def unsent(self) -> bool:
+        """Some sound of an ended utterance has not been sent on this connection."""
+        return any(
+            one.ended_s is not None and not one.erased and one.cursor < one.length
+            for one in self._queue
+        )
+
+    @property
     def is_open(self) -> bool:
         """Whether sound is being kept."""
         return self._open is not None

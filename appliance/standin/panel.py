@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import trio
 
+from appliance.panel.gestures import Touch
 from appliance.panel.looks import DARK, Look
 
 
@@ -45,34 +46,38 @@ class StandinButton:
     """A button for a script: `press` and `release` are its finger.
 
     They tell at once, within the call; a real button tells in the next turn of the loop. Pressing
-    what is pressed does nothing, as with a finger.
+    what is pressed does nothing, as with a finger. Where `is_down` it is pressed from the start.
     """
 
-    def __init__(self, *, pressed: Callable[[], None], released: Callable[[], None]) -> None:
-        self._pressed = pressed
-        self._released = released
+    def __init__(self, tell: Callable[[Touch], None], *, is_down: bool = False) -> None:
+        self._tell = tell
+        self._down = self._is_stuck = is_down
         self._closed = False
-        self._down = False
+        self._ended = trio.Event()
 
-    @property
-    def is_pressed(self) -> bool:
-        """Whether the finger is on it; False after `close`."""
-        return self._down and not self._closed
+    async def run(self) -> None:
+        """Tell whether it is stuck; then wait until cancelled or closed: the rest tells itself."""
+        if self._is_stuck:
+            self._tell(Touch.STUCK)
+        elif not self._down and not self._closed:
+            self._tell(Touch.OPEN)
+        await self._ended.wait()
 
     def press(self) -> None:
         """Put the finger down."""
         if not self._down:
             self._down = True
             if not self._closed:
-                self._pressed()
+                self._tell(Touch.PRESSED)
 
     def release(self) -> None:
         """Lift the finger."""
         if self._down:
-            self._down = False
+            self._down = self._is_stuck = False
             if not self._closed:
-                self._released()
+                self._tell(Touch.RELEASED)
 
     def close(self) -> None:
         """Tell nothing more. A second time does nothing."""
         self._closed = True
+        self._ended.set()

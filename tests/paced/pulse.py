@@ -120,6 +120,7 @@ class Lab:
             "</usr/share/alsa/alsa.conf>\n"
             f'pcm.lab_play {{ {server} device "speaker" }}\n'
             f'pcm.lab_cap {{ {server} device "mic.monitor" }}\n'
+            f'ctl.lab_play {{ {server} sink "speaker" }}\n'
         )
         (self._folder / "lab.pa").write_text(
             f"load-module module-native-protocol-unix socket={self._folder}/socket"

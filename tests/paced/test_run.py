@@ -102,13 +102,14 @@ class House:
         self.lab = lab
         self.socket = folder / "control.sock"
         self.processes: list[Process] = []
+        self.state = folder / "state"
         self._folder = folder
         self._environment = {
             **{name: value for name, value in os.environ.items() if "SYSTEMD" not in name},
             **lab.environment(),
             "DEEPGRAM_API_KEY": KEY,
             "GPIOZERO_PIN_FACTORY": "mock",
-            "STATE_DIRECTORY": str(folder / "state"),
+            "STATE_DIRECTORY": str(self.state),
         }
         self._environment.pop("NOTIFY_SOCKET", None)
 
@@ -244,7 +245,8 @@ def test_a_conversation_is_heard_interrupted_and_taken_up_again(house: House) ->
     status = house.status
     assert status["uplink"]["lost_s"] == 0
     assert status["answers"]["gaps"] == 0
-    assert status["panel"] == {"state": "open", "trouble": None}
+    panel = status["panel"]
+    assert (panel["state"], panel["trouble"], panel["pins"]) == ("open", None, "mock")
     until(lambda: phases(watch.told)[-1] == "resting")
     events = watch.told
     assert phases(events) == [
@@ -277,7 +279,8 @@ def test_without_pins_everything_works_but_the_panel_which_is_named(house: House
     box = house.start_box(url)
     status = house.status
     assert status["panel"]["state"] == "missing"
-    assert "GPIO 17" in status["panel"]["trouble"]
+    assert status["panel"]["trouble"].startswith("no way to the pins: ")
+    assert status["panel"]["pins"] is None
     assert "button or lamp is missing" in status["sentence"]
     with recorded(house) as answer:
         house.question(noise(0.7))
@@ -317,6 +320,25 @@ def test_the_commands_press_and_tell(house: House) -> None:
         assert answer["phase"] == phase
         until(lambda: house.status["link"] == "up")
     assert box.end() == 0
+
+
+def test_volume_and_mute_outlive_the_plug(house: House) -> None:
+    _, url = house.start_agent()
+    box = house.start_box(url)
+    assert house.status["speaker"]["mixer"] == "software"  # PulseAudio's has no decibels
+    for words in (("volume", "60"), ("volume", "-15"), ("mute",)):
+        asked = house.start(*words, "--json", "--socket", str(house.socket))
+        assert asked.popen.wait(LIMIT_S) == 0, asked.err
+    asked = house.start("volume", "--json", "--socket", str(house.socket))
+    assert asked.popen.wait(LIMIT_S) == 0, asked.err
+    assert asked.told == [{"volume": 45, "volume_db": -22.0, "mixer": "software"}]
+    knobs = house.state / "knobs"
+    until(lambda: knobs.exists() and b'"volume":45' in knobs.read_bytes())
+    box.end(signal.SIGKILL)
+    house.socket.unlink()
+    house.start_box(url)
+    assert house.status["muted"] is True
+    assert house.status["speaker"]["volume"] == 45
 
 
 # Secrets

@@ -14,15 +14,9 @@ SUITES = ("bookworm", "trixie")  # systemd 252 and 257, Python 3.11 and 3.13
 DEPLOY, WHEELHOUSE = "/mnt/deploy", "/mnt/wheelhouse"
 KEY = "k3y-0123456789abcdef0123456789abcdef"
 
-
 TIMES = pytest.StashKey[list[str]]()
 Tell = Callable[[str, float], None]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker("lab")
+TellOf = Callable[[str], Tell]
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +72,20 @@ def box(
 
 
 @pytest.fixture(scope="session")
-def tell(pytestconfig: pytest.Config, suite: str) -> Tell:
-    """Takes what took so many seconds: told at the end, judged by nobody."""
+def tell_of(pytestconfig: pytest.Config) -> TellOf:
+    """Takes the name of a Debian, then what took so many seconds: told at the end."""
     times = pytestconfig.stash.setdefault(TIMES, [])
-    return lambda what, took_s: times.append(f"{suite:9} {what:40} {took_s:6.2f} s")
+
+    def of(suite: str) -> Tell:
+        return lambda what, took_s: times.append(f"{suite:9} {what:32} {took_s:6.2f} s")
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def tell(suite: str, tell_of: TellOf) -> Tell:
+    """Takes what took so many seconds: told at the end, judged by nobody."""
+    return tell_of(suite)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -92,9 +96,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
-def install(box: Container, *words: str, key: str = KEY) -> str:
-    """What the installer says, with a key if one is given."""
+def install(box: Container, *words: str, key: str = KEY, sudo: str = "") -> str:
+    """What the installer says, with a key if one is given, as if somebody had called it by sudo."""
     more = ("--key-file", "/dev/stdin") if key else ()
     script = f"{DEPLOY}/install.sh"
     stdin = key.encode() + b"\n" if key else b""
-    return box.run(script, "--wheelhouse", WHEELHOUSE, *more, *words, stdin=stdin)
+    return box.run(
+        "env", f"SUDO_USER={sudo}", script, "--wheelhouse", WHEELHOUSE, *more, *words, stdin=stdin
+    )

@@ -1,9 +1,9 @@
 """A Debian with systemd as its first process, in a container: a box without its hardware.
 
 What is pristine lies below and is never written; what a container writes goes into a layer of its
-own, which a next one can be given to stand on, or boot with again. It has no network but its own
-loopback. It is not known to this machine's service manager, which need not be systemd, and has a
-tree of control groups of its own, without controllers: limits of memory and tasks mean nothing.
+own, which a next one can be given to stand on, or boot with again. It is not known to this
+machine's service manager, which need not be systemd, and has a tree of control groups of its own,
+without controllers: limits of memory and tasks mean nothing.
 """
 
 import contextlib
@@ -73,8 +73,8 @@ def children(pid: int) -> list[int]:
 def is_first(pid: int) -> bool:
     """Whether it is the first process of a namespace of its own."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        (line,) = re.findall(r"^NSpid:(.*)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        return line.split()[1:] == ["1"]
+        status = Path(f"/proc/{pid}/status").read_text()
+        return re.search(r"^NSpid:\t\d+\t1$", status, re.MULTILINE) is not None
     return False
 
 
@@ -84,8 +84,9 @@ class Container:
     Args:
         layers: what it stands on, the uppermost first; the last is a tree.
         folder: of its own: for its layer, `folder / "layer"`.
-        binds: folders of this machine by where they can be read in it.
-        network: the name of the network namespace it is in; "": one of its own.
+        binds: folders and files of this machine by where they can be read in it.
+        network: it has this machine's, not just a loopback of its own.
+        cable: the name of a network namespace to live in, in place of either.
     """
 
     def __init__(
@@ -94,15 +95,15 @@ class Container:
         folder: Path,
         *,
         binds: Mapping[str, Path],
-        network: str = "",
+        network: bool = False,
+        cable: str = "",
     ) -> None:
         self.layers = list(layers)
         self.layer = folder / "layer"
         self._folder = folder
         self._binds = binds
-        self._network = (
-            f"--network-namespace-path=/run/netns/{network}" if network else "--private-network"
-        )
+        self._network = network
+        self._cable = cable
         self._popen: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -124,13 +125,18 @@ class Container:
             LabError: it does not come up.
         """
         work = Path(tempfile.mkdtemp(dir=self._folder, prefix="work"))
+        units = self.layer / "etc/systemd/system"
+        if self._network and not units.exists():
+            units.mkdir(parents=True)
+            (units / "ssh.service").symlink_to("/dev/null")  # it would listen on our port
+            (units / "ssh.socket").symlink_to("/dev/null")
         self.layer.mkdir(exist_ok=True)
         layers = ":".join(map(str, self.layers))
         words = [
             *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", START),
             *("sh", layers, str(self.layer), str(work), f"box-{os.urandom(4).hex()}"),
-            self._network,
+            self._network_word,
             *(f"--bind-ro={ours}:{theirs}" for theirs, ours in self._binds.items()),
         ]
         with (self._folder / "console").open("wb") as console:
@@ -142,6 +148,12 @@ class Container:
             self._wait_a_little(limit_s)
         while not self._is_up():
             self._wait_a_little(limit_s)
+
+    @property
+    def _network_word(self) -> str:
+        if self._cable:
+            return f"--network-namespace-path=/run/netns/{self._cable}"
+        return "--resolv-conf=copy-host" if self._network else "--private-network"
 
     def find_again(self) -> None:
         """Go on with it after it has started anew by itself.
@@ -159,6 +171,7 @@ class Container:
         self.run("systemctl", "poweroff", check=False)
         assert self._popen is not None
         self._popen.wait(STOP_LIMIT_S)
+        self._leader = 0
 
     def cut(self) -> None:
         """Take the power away. A second time does nothing."""
@@ -189,17 +202,43 @@ class Container:
         self, *words: str | Path, user: str = "root", stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program in it to its end, however it ends."""
-        there = ["nsenter", "-t", str(self._leader), *NAMESPACES, "--"]
-        clean = ["env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", f"HOME=/{user}"]
         as_user = [] if user == "root" else ["runuser", "-u", user, "--"]
         return subprocess.run(
-            [*there, *clean, *as_user, *words],
+            [*self._inside(), *as_user, *words],
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=RUN_LIMIT_S,
             check=False,
         )
+
+    def talk(self, *words: str, question: str, answer: str) -> str:
+        """What a program in it printed on a terminal, where it was answered one question.
+
+        Raises:
+            LabError: it failed, with what it printed.
+        """
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [*self._inside(), *words], stdin=theirs, stdout=theirs, stderr=theirs
+        ) as popen:
+            os.close(theirs)
+            said = b""
+            with contextlib.suppress(OSError):  # the end of what comes from a terminal
+                while heard := os.read(ours, 4096):
+                    said += heard
+                    if answer and question.encode() in said:
+                        os.write(ours, answer.encode())
+                        answer = ""
+        os.close(ours)
+        if popen.returncode != 0:
+            raise LabError(f"{words} ended with {popen.returncode}: {said.decode()}")
+        return said.decode()
+
+    def _inside(self) -> list[str]:
+        """The words that run a program in it, with nothing of ours around it."""
+        there = ["nsenter", "-t", str(self._leader), *NAMESPACES, "--"]
+        return [*there, "env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "HOME=/root"]
 
     def _is_up(self) -> bool:
         state = self.run("systemctl", "is-system-running", check=False)

@@ -135,7 +135,7 @@ def boxes(
         for number in range(count):
             (own := folder / f"box{number}").mkdir()
             line = stack.enter_context(cable())
-            box = Container(layers, own, binds={}, network=line.name)
+            box = Container(layers, own, binds={}, cable=line.name)
             made.append((stack.enter_context(box), line.there))
             laptop.meet(box, line.there)
         yield made

@@ -82,8 +82,9 @@ class Fleet:
         (self.folder / "hosts.json").write_text(json.dumps(inventory))
         ran = self._laptop.run(
             self._tools / "ansible-playbook",
-            *(FLEET / book, "-vv", "-i", self.folder / "hosts.json", *words),
-            *("--vault-password-file", self.folder / "password"),
+            FLEET / book,
+            *("-vv", "-i", str(self.folder / "hosts.json"), *words),
+            *("--vault-password-file", str(self.folder / "password")),
             environ={
                 "ANSIBLE_CONFIG": str(FLEET / "ansible.cfg"),
                 "ANSIBLE_HOME": str(self.folder / "ansible"),

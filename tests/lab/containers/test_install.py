@@ -1,12 +1,15 @@
 """The installer on a blank box without network and compiler; what it leaves, and what not."""
 
+import os
+import re
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from .conftest import DEPLOY, KEY, WHEELHOUSE, install
+from .conftest import DEPLOY, KEY, TOP, WHEELHOUSE, TellOf, install
 from .container import Container, LabError, tree
 
 UNIT = "voice-appliance"
@@ -14,10 +17,11 @@ CONFIG = "/etc/voice-appliance/config.toml"
 KEY_FILE = "/etc/voice-appliance/deepgram-api-key"
 RELEASES = "/opt/voice-appliance/releases"
 VERSION = "0.1.0"
+OF_THE_NETWORK = re.compile(r"(?i)(pip|uv)_.*index|https?_proxy$")
 # What the machine writes while it runs, what it was lent, and the copies that the tools make which
 # write users and groups: all else on the box's own disk is looked at.
 NOT_OURS = (
-    *("/mnt", "/var/log", "/var/lib/systemd", "/var/cache/ldconfig"),
+    *("/mnt", "/tmp", "/var/log", "/var/lib/systemd", "/var/cache/ldconfig"),
     *("/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-"),
 )
 NAMES, TIMES = (r"%p %M %u %g %l\n", r"%p %M %u %g %l %T@ %s\n")
@@ -41,8 +45,9 @@ def is_active(box: Container) -> bool:
 def test_a_blank_box_is_installed_watched_and_undone(pristine: Container) -> None:
     before, users = files(pristine), pristine.run(*USERS)
     assert not pristine.run("sh", "-c", "command -v gcc pip pip3 || true")
-    said = install(pristine)
+    said = install(pristine, sudo="maker")
     assert is_active(pristine)
+    assert UNIT in pristine.run("id", "-nG", "maker").split()
     assert f"release {VERSION} is the current one" in said
     assert "phase" in said
     assert KEY not in said
@@ -110,8 +115,39 @@ def test_it_says_what_to_do_about_a_key_that_is_none(pristine: Container) -> Non
         install(pristine, key="two words")
     with pytest.raises(LabError, match=r"no API key: nothing in[\s\S]*mend that, then: systemctl"):
         install(pristine, key="")
+    # Where none is needed its file is empty, and that is enough.
+    pristine.run("sh", "-c", f"echo '[agent]\nurl = \"ws://127.0.0.1:1/\"' >{CONFIG}")
+    install(pristine, key="")
+    assert is_active(pristine)
     assert "the key is stored" in install(pristine)
     assert is_active(pristine)
+
+
+def test_it_asks_for_the_key_and_does_not_show_it(box: Container) -> None:
+    box.run("truncate", "-s", "0", KEY_FILE)
+    other = KEY[::-1]
+    words = (f"{DEPLOY}/install.sh", "--wheelhouse", WHEELHOUSE)
+    said = box.talk(*words, question="API key", answer=other + "\n")
+    assert f"the key is stored in {KEY_FILE}" in said
+    assert other not in said
+    assert box.run("cat", KEY_FILE) == other
+
+
+def test_without_wheels_they_are_built_on_the_box(tmp_path: Path, tell_of: TellOf) -> None:
+    certificates = "/etc/ssl/certs/ca-certificates.crt"
+    trusted = Path(os.environ.get("SSL_CERT_FILE", certificates)).resolve()
+    ours = [f"{name}={value}" for name, value in os.environ.items() if OF_THE_NETWORK.match(name)]
+    binds = {"/mnt/checkout": TOP, certificates: trusted}
+    with Container([tree("trixie")], tmp_path, binds=binds, network=True) as box:
+        words = ("env", *ours, "/mnt/checkout/deploy/install.sh")
+        began_s = time.monotonic()
+        box.run(*words, "--key-file", "/dev/stdin", stdin=KEY.encode())
+        tell_of("trixie")("installed from a checkout", time.monotonic() - began_s)
+        assert is_active(box)
+        assert "nothing was to be done" in box.run(*words)
+        assert box.run("find", "/root/.cache", "/var/tmp", "-type", "f", check=False).startswith(
+            "find"
+        )
 
 
 def test_an_image_is_installed_without_being_started(
