@@ -40,8 +40,11 @@ def tools() -> Path:
 class Fleet:
     """Three boxes, an inventory of them, and who rolls out."""
 
-    def __init__(self, folder: Path, laptop: Laptop, tools: Path, addresses: list[str]) -> None:
+    def __init__(
+        self, folder: Path, laptop: Laptop, tools: Path, addresses: list[str], sockets: Path
+    ) -> None:
         self.folder = folder
+        self._sockets = sockets
         self._laptop = laptop
         self._tools = tools
         (folder / "password").write_text("vault\n")
@@ -88,6 +91,7 @@ class Fleet:
             environ={
                 "ANSIBLE_CONFIG": str(FLEET / "ansible.cfg"),
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._sockets),
                 "SSH_ASKPASS_REQUIRE": "never",
             },
         )
@@ -108,7 +112,7 @@ def pack_a_bad_release(wheelhouse: Path, folder: Path) -> Path:
     made = bad / good.name.replace(VERSION, BAD_VERSION)
     with zipfile.ZipFile(good) as ours, zipfile.ZipFile(made, "w") as theirs:
         for member in ours.infolist():
-            text = ours.read(member).decode()
+            text = ours.read(member).decode("latin-1")
             if ".dist-info/" in member.filename or member.filename == "appliance/__init__.py":
                 text = text.replace(VERSION, BAD_VERSION)
             if member.filename.endswith("/RECORD"):  # without the hashes of the good one
@@ -116,7 +120,7 @@ def pack_a_bad_release(wheelhouse: Path, folder: Path) -> Path:
             if member.filename == "appliance/daemon.py":
                 text += "\nraise SystemError('a bad release')\n"
             member.filename = member.filename.replace(f"-{VERSION}.d", f"-{BAD_VERSION}.d")
-            theirs.writestr(member, text)
+            theirs.writestr(member, text.encode("latin-1"))
     good.unlink()
     complete = f"cd {TOP} && . deploy/ground.sh && . deploy/wheels.sh && write_requirements {bad}"
     subprocess.run(["bash", "-ec", complete], check=True)
@@ -126,7 +130,7 @@ def pack_a_bad_release(wheelhouse: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def three(
-    suite: str, tmp_path: Path, tools: Path, wheelhouse: Path
+    suite: str, tmp_path: Path, folder: Path, tools: Path, wheelhouse: Path
 ) -> Iterator[tuple[list[Container], Fleet]]:
     """Blank boxes, and what is rolled out to them."""
     (at := tmp_path / "laptop").mkdir()
@@ -135,7 +139,7 @@ def three(
     laptop = Laptop(at)
     with boxes(len(NAMES), [tree(suite)], tmp_path, laptop) as made:
         addresses = [address for _, address in made]
-        yield [box for box, _ in made], Fleet(fleet, laptop, tools, addresses)
+        yield [box for box, _ in made], Fleet(fleet, laptop, tools, addresses, folder)
 
 
 def settings(box: Container) -> str:
@@ -147,6 +151,14 @@ def test_a_fleet_is_rolled_out_to_looked_at_and_spared_a_bad_release(
 ) -> None:
     made, fleet = three
     canary, *others = made
+
+    # A canary that cannot be reached is none that is well.
+    fleet.own["kitchen"] = {"ansible_port": 23}
+    status, said = fleet.play("roll-out.yml")
+    assert status != 0
+    assert "kitchen cannot be reached any more: nobody else is touched" in said
+    assert not [box for box in made if is_active(box)]
+    fleet.own["kitchen"] = {}
 
     status, said = fleet.play("roll-out.yml")
     assert status == 0, said
