@@ -6,6 +6,10 @@ The installer is none here: it notes its words, and stores a key as the real one
 
 import hashlib
 import io
+import os
+import re
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -119,6 +123,15 @@ def test_wrong_settings_are_told_with_what_was_wanted(root: Root) -> None:
     assert_it_is_done(root)
 
 
+def test_a_key_that_is_missing_is_told(root: Root) -> None:
+    (root.folder / CARD / "deepgram-api-key.txt").unlink()
+    assert root.run(SCRIPT).returncode == 1
+    assert "The key is missing. Write it into deepgram-api-key.txt" in result(root)
+    root.write(f"{CARD}/voice-appliance.toml", '[agent]\nkey_command = ["/usr/bin/token"]\n')
+    assert root.run(SCRIPT).returncode == 0
+    assert "The box is set up" in result(root)
+
+
 def test_text_that_is_no_toml_is_told(root: Root) -> None:
     root.write(f"{CARD}/voice-appliance.toml", "[talk\n")
     assert root.run(SCRIPT).returncode == 1
@@ -175,6 +188,17 @@ def test_power_may_be_cut_before_any_command(root: Root) -> None:
         assert "The box is set up" in result(root), cut
         cut += 7
     assert cut > 60
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None and "CI" not in os.environ:
+        pytest.skip("needs systemd-analyze: deploy/test.sh installs it")
+    unit = TOP / "deploy/firstboot/voice-appliance-firstboot.service"
+    copy = tmp_path / unit.name
+    copy.write_text(re.sub(r"(?m)^ExecStart=.*", "ExecStart=/bin/true", unit.read_text()))
+    words: list[str | Path] = ["systemd-analyze", "verify", copy]
+    told = subprocess.run(words, capture_output=True, text=True, check=False).stderr
+    assert not [line for line in told.splitlines() if unit.name in line], told
 
 
 def test_the_unit_runs_the_script_where_it_is_attached(root: Root) -> None:

@@ -160,8 +160,10 @@ install_release() {
 install_settings() {
     local settings=$CARD/$NAME.toml
     if [[ ! -e $settings ]]; then return; fi
-    try "The settings are not right." env CREDENTIALS_DIRECTORY="$CREDENTIALS" \
-        "/opt/$NAME/current/bin/$NAME" check --config "$settings"
+    local check=("/opt/$NAME/current/bin/$NAME" check --config "$settings")
+    try "The settings are not right." env DEEPGRAM_API_KEY=any "${check[@]}"
+    try "The key is missing. Write it into deepgram-api-key.txt, alone, in one line." \
+        env CREDENTIALS_DIRECTORY="$CREDENTIALS" "${check[@]}"
     try "The settings cannot be installed." "$DEPLOY/install.sh" "${INSTALL[@]}" \
         --config "$settings" --replace-config --no-start
 }

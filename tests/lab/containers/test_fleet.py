@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import config
 from tests.sdk.environment import python_with
 
 from .conftest import KEY, TOP
@@ -225,3 +226,21 @@ def test_ansible_lint_finds_nothing(tools: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_example_of_an_inventory_can_be_used(tools: Path) -> None:
+    words: list[str | Path] = [
+        tools / "ansible-inventory",
+        "-i",
+        FLEET / "inventory.example",
+        "--list",
+    ]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert set(told["voice_appliances"]["children"]) == {"canaries", "others"}
+    for host, values in told["_meta"]["hostvars"].items():
+        text = values["voice_appliance_settings"].replace("{{ inventory_hostname }}", host)
+        for name in ("voice_appliance_kit", "voice_appliance_mode"):
+            text = text.replace(f"{{{{ {name} }}}}", values[name])
+        assert config.parse(text, host).panel.kit == values["voice_appliance_kit"]
