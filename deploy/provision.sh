@@ -19,7 +19,8 @@
 # ssh is asked once: all goes through one connection, so a password is typed once, and once more
 # after a restart. Host keys are checked as your ssh is set up to. The password for sudo is asked
 # for only where sudo wants one, and goes through standard input; the key does too, into a folder
-# that only root can read. Neither is in an argument, nor in a file on this side.
+# that only root can read. Neither is in an argument, nor in a file on this side. Without a terminal
+# the answers are read from standard input: sudo's password, if it is wanted, and then the key.
 set -euo pipefail
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=deploy/ground.sh
@@ -43,9 +44,10 @@ connect() {
 
 disconnect() { ssh "${SSH[@]}" -O exit "$HOST" 2>/dev/null || true; }
 
-# Runs a command on the box; what comes in here goes in there.
+# Runs a command on the box; what comes in here goes in there. Where the connection is gone, nobody is
+# asked for a password again.
 on_box() {
-    ssh "${SSH[@]}" -o ControlMaster=no "$HOST" "$(printf '%q ' "$@")"
+    ssh "${SSH[@]}" -o ControlMaster=no -o BatchMode=yes "$HOST" "$(printf '%q ' "$@")"
 }
 
 # The same, as root. sudo takes a password off the front of what comes in, and no more; that it asks
@@ -165,7 +167,9 @@ copy_payload() {
 remove_payload() { as_root rm -rf "$STAGE" </dev/null || say "$STAGE is left on $HOST"; }
 
 install_on_box() {
-    as_root "$STAGE/deploy/install.sh" --wheelhouse "$STAGE/wheelhouse" "${INSTALL[@]}" </dev/null
+    # shellcheck disable=SC2016
+    as_root sh -c 'trap "rm -f $0/key" EXIT && "$0/deploy/install.sh" "$@"' "$STAGE" \
+        --wheelhouse "$STAGE/wheelhouse" "${INSTALL[@]}" </dev/null
 }
 
 boot_of_the_box() { on_box cat /proc/sys/kernel/random/boot_id </dev/null; }

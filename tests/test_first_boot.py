@@ -44,7 +44,7 @@ def root(folder: Path) -> Root:
     root.write(f"{CARD}/deepgram-api-key.txt", f"\ufeff{KEY}\r\n")
     root.write("etc/voice-appliance/note", "")
     root.write("opt/voice-appliance/current/share/voice-appliance/deploy/x", "")
-    root.write("sys/class/leds/ACT/trigger", "mmc0")
+    root.write("sys/class/leds/ACT/trigger", "none timer [mmc0] default-on")
     root.appliance('[[ $1 != status ]] || { echo "phase   asleep"; exit; }')
     for name in ("systemctl", "journalctl"):
         root.tool(name, f'echo {name} "$@" >>{folder}/told')

@@ -41,9 +41,14 @@ readonly DONE_SHOWN_S=10
 
 # ── telling ──────────────────────────────────────────────────────────────────────────────────────
 
+# Sets LIGHT, and ORDINARY to what it shows as ever.
 find_light() {
     for LIGHT in "${LIGHTS[@]}"; do
-        if [[ -w $LIGHT/trigger ]]; then return; fi
+        if [[ -w $LIGHT/trigger ]]; then
+            ORDINARY=$(sed 's/.*\[\(.*\)\].*/\1/' "$LIGHT/trigger")
+            if [[ $ORDINARY == timer ]]; then ORDINARY=mmc0; fi  # that was us, before
+            return
+        fi
     done
     LIGHT=""
 }
@@ -60,7 +65,7 @@ shine() {
     if [[ -z $LIGHT ]]; then return; fi
     echo default-on >"$LIGHT/trigger" || return 0
     sleep "$DONE_SHOWN_S"
-    echo mmc0 >"$LIGHT/trigger" || true
+    echo "$ORDINARY" >"$LIGHT/trigger" || true
 }
 
 # Writes the result for whoever puts the card into a laptop; the lines come in.

@@ -96,6 +96,10 @@ def test_two_files_on_the_card_make_a_box(box: Container, wheelhouse: Path, tmp_
     box.boot()
     assert box.run("systemctl", "show", "--value", "-p", "ConditionResult", FIRST_BOOT) == "no"
     assert is_active(box)
+    # The installer that came with the release takes this away too.
+    box.run("/opt/voice-appliance/current/share/voice-appliance/deploy/install.sh", "--uninstall")
+    assert "not-found" in box.run("systemctl", "show", "-p", "LoadState", FIRST_BOOT)
+    assert not (card / "voice-appliance").exists()
 
 
 def test_settings_that_are_wrong_are_told_on_the_card_and_tried_again(
