@@ -139,8 +139,13 @@ make_account() {
     fi
 }
 
-# Writes into a file of settings which board the box has. What the edit made is read back.
-name_kit() {
+# Prints settings from a file, with the board named in them if one is given. What the edit made is
+# read back.
+wanted_settings() {
+    if [[ -z $2 ]]; then
+        cat "$1"
+        return
+    fi
     "$PYTHON" - "$1" "$2" <<'PYTHON'
 import re
 import sys
@@ -156,17 +161,16 @@ def is_named(text):
 
 
 try:
-    if is_named(text):
-        sys.exit()
-    if not re.search(r"(?m)^\[panel\]", text):
-        text += "\n[panel]\n"
-    before, header, panel = re.split(r"(?m)^(\[panel\].*\n)", text, maxsplit=1)
-    own, *after = re.split(r"(?m)^(?=\[)", panel, maxsplit=1)
-    own, known = re.subn(r"(?m)^#?kit *=.*\n", line, own, count=1)
-    text = "".join([before, header, "" if known else line, own, *after])
+    if not is_named(text):
+        if not re.search(r"(?m)^\[panel\]", text):
+            text += "\n[panel]\n"
+        before, header, panel = re.split(r"(?m)^(\[panel\].*\n)", text, maxsplit=1)
+        own, *after = re.split(r"(?m)^(?=\[)", panel, maxsplit=1)
+        own, known = re.subn(r"(?m)^#?kit *=.*\n", line, own, count=1)
+        text = "".join([before, header, "" if known else line, own, *after])
     if not is_named(text):
         raise ValueError("[panel] is written in a way that is not understood")
-    file.write_text(text)
+    sys.stdout.write(text)
 except ValueError as error:
     sys.exit(f"{file}: {error}; write {line.strip()} under [panel] yourself")
 PYTHON
@@ -185,7 +189,7 @@ try_settings() {
 # stay, unless they may be replaced. Takes the release, the file or nothing, `yes` for that, and the
 # board or nothing.
 make_settings() {
-    local release=$1 file=$2 replaces=$3 kit=$4 from=$CONFIG wanted
+    local release=$1 file=$2 replaces=$3 kit=$4 from=$CONFIG
     if [[ ! -d $SETTINGS ]]; then install -d -m 755 "$SETTINGS"; fi
     if [[ -n $file && ($replaces == yes || ! -e $CONFIG) ]]; then
         from=$file
@@ -194,11 +198,7 @@ make_settings() {
     elif [[ -n $file ]] && ! cmp -s "$file" "$CONFIG"; then
         say "settings that were there, $CONFIG, stay as they are (--replace-config replaces them)"
     fi
-    wanted=$(mktemp)
-    cp "$from" "$wanted"
-    if [[ -n $kit ]]; then name_kit "$wanted" "$kit"; fi
-    if cmp -s "$wanted" "$CONFIG"; then
-        rm "$wanted"
+    if cmp -s <(wanted_settings "$from" "$kit") "$CONFIG"; then
         if [[ $(stat -c %G "$CONFIG") != "$NAME" ]]; then
             chgrp "$NAME" "$CONFIG"
             did "settings that were there, $CONFIG, may be read by the service"
@@ -206,9 +206,9 @@ make_settings() {
         return
     fi
     try_settings "$release" "$from"
-    try_settings "$release" "$wanted"
-    install -m 640 -g "$NAME" "$wanted" "$CONFIG.new"
-    rm "$wanted"
+    install -m 640 -g "$NAME" /dev/null "$CONFIG.new"
+    wanted_settings "$from" "$kit" >"$CONFIG.new"
+    try_settings "$release" "$CONFIG.new"
     sync "$CONFIG.new"
     mv -T "$CONFIG.new" "$CONFIG"
     case $from in

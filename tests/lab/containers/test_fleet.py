@@ -35,7 +35,7 @@ def suite() -> str:
 @pytest.fixture(scope="session")
 def tools() -> Path:
     """Where ansible's programs lie, as requirements.txt pins them."""
-    return python_with(str(FLEET / "requirements.txt")).parent
+    return python_with(FLEET / "requirements.txt").parent
 
 
 class Fleet:
