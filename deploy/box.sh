@@ -24,10 +24,13 @@ readonly STATE=/var/lib/$NAME
 readonly UNIT=$NAME.service
 readonly UNIT_LINK=/etc/systemd/system/$UNIT
 readonly COMMAND=/usr/local/bin/$NAME
+readonly FIRST_BOOT=/usr/local/lib/$NAME/firstboot.sh  # where a card brought it
 readonly GROUPS_OF_DEVICES=(audio gpio spi)
 # What a box must have of Debian's: all of it is on Raspberry Pi OS already, but for the plugins,
 # by which ALSA resamples without aliases.
 readonly BOX_PACKAGES=(ca-certificates libasound2-plugins python3)
+
+readonly WRONG_SETTINGS=78  # as the command says it (EX_CONFIG)
 
 CHANGES=0
 
@@ -136,18 +139,83 @@ make_account() {
     fi
 }
 
-# Settings from those that came with a release, unless there are some.
-make_settings() {
-    local from=$RELEASES/$1/$SHARE/deploy/config.toml
-    if [[ ! -d $SETTINGS ]]; then install -d -m 755 "$SETTINGS"; fi
-    if [[ ! -e $CONFIG ]]; then
-        install -m 640 -g "$NAME" "$from" "$CONFIG.new"
-        mv -T "$CONFIG.new" "$CONFIG"
-        did "settings lie in $CONFIG: every key with its default"
-    elif [[ $(stat -c %G "$CONFIG") != "$NAME" ]]; then
-        chgrp "$NAME" "$CONFIG"
-        did "settings that were there, $CONFIG, may be read by the service"
+# Prints settings from a file, with the board named in them if one is given. What the edit made is
+# read back.
+wanted_settings() {
+    if [[ -z $2 ]]; then
+        cat "$1"
+        return
     fi
+    "$PYTHON" - "$1" "$2" <<'PYTHON'
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+file, kit = Path(sys.argv[1]), sys.argv[2]
+text, line = file.read_text(), f'kit = "{kit}"\n'
+
+
+def is_named(text):
+    return tomllib.loads(text).get("panel", {}).get("kit") == kit
+
+
+try:
+    if not is_named(text):
+        if not re.search(r"(?m)^\[panel\]", text):
+            text += "\n[panel]\n"
+        before, header, panel = re.split(r"(?m)^(\[panel\].*\n)", text, maxsplit=1)
+        own, *after = re.split(r"(?m)^(?=\[)", panel, maxsplit=1)
+        own, known = re.subn(r"(?m)^#?kit *=.*\n", line, own, count=1)
+        text = "".join([before, header, "" if known else line, own, *after])
+    if not is_named(text):
+        raise ValueError("[panel] is written in a way that is not understood")
+    sys.stdout.write(text)
+except ValueError as error:
+    sys.exit(f"{file}: {error}; write {line.strip()} under [panel] yourself")
+PYTHON
+}
+
+# Lets a release judge settings; the key is none of its business here.
+try_settings() {
+    local release=$1 file=$2
+    if ! DEEPGRAM_API_KEY=any quietly "$RELEASES/$release/bin/$NAME" check --config "$file"; then
+        say "these settings cannot be used: see above"
+        exit "$WRONG_SETTINGS"
+    fi
+}
+
+# Settings from a file, if one is given, else those that came with a release; settings that are there
+# stay, unless they may be replaced. Takes the release, the file or nothing, `yes` for that, and the
+# board or nothing.
+make_settings() {
+    local release=$1 file=$2 replaces=$3 kit=$4 from=$CONFIG
+    if [[ ! -d $SETTINGS ]]; then install -d -m 755 "$SETTINGS"; fi
+    if [[ -n $file && ($replaces == yes || ! -e $CONFIG) ]]; then
+        from=$file
+    elif [[ ! -e $CONFIG ]]; then
+        from=$RELEASES/$release/$SHARE/deploy/config.toml
+    elif [[ -n $file ]] && ! cmp -s "$file" "$CONFIG"; then
+        say "settings that were there, $CONFIG, stay as they are (--replace-config replaces them)"
+    fi
+    if cmp -s <(wanted_settings "$from" "$kit") "$CONFIG"; then
+        if [[ $(stat -c %G "$CONFIG") != "$NAME" ]]; then
+            chgrp "$NAME" "$CONFIG"
+            did "settings that were there, $CONFIG, may be read by the service"
+        fi
+        return
+    fi
+    try_settings "$release" "$from"
+    install -m 640 -g "$NAME" /dev/null "$CONFIG.new"
+    wanted_settings "$from" "$kit" >"$CONFIG.new"
+    try_settings "$release" "$CONFIG.new"
+    sync "$CONFIG.new"
+    mv -T "$CONFIG.new" "$CONFIG"
+    case $from in
+        "$CONFIG") did "the settings name the board $kit" ;;
+        "$file") did "the settings are those of $file${kit:+, and name the board $kit}" ;;
+        *) did "settings lie in $CONFIG: every key with its default${kit:+, and the board $kit}" ;;
+    esac
 }
 
 # Takes a file to read the key from, or nothing: then it is asked for, once, if there is somebody

@@ -21,7 +21,7 @@ readonly RUN_PACKAGES=(
 readonly TEST_PACKAGES=(alsa-utils git pulseaudio pulseaudio-utils shellcheck systemd)
 # The emulated machine and the containers of tests/lab, and what their Debian is built with.
 readonly LAB_PACKAGES=(
-    cpio device-tree-compiler e2fsprogs kmod mmdebstrap openssh-client qemu-system-arm
+    cpio device-tree-compiler e2fsprogs iproute2 kmod mmdebstrap openssh-client qemu-system-arm
     qemu-user-static qemu-utils systemd-container util-linux xz-utils zstd
 )
 

@@ -2,12 +2,17 @@
 # Puts the appliance on this box, or takes it away. Run by root on Raspberry Pi OS or Debian,
 # bookworm or trixie; it may be run again at any time, also after it was cut off.
 #
-#   deploy/install.sh [--wheelhouse FOLDER | --extra NAME …] [--key-file FILE] [--no-start]
+#   deploy/install.sh [--wheelhouse FOLDER | --extra NAME …] [--config FILE] [--kit NAME]
+#                     [--key-file FILE] [--no-start]
 #   deploy/install.sh --uninstall [--purge]
 #
 #   --wheelhouse FOLDER  install these wheels (deploy/wheelhouse.sh makes them): no compiler, no
-#                        network. Without it they are built here, from this checkout
+#                        network. Without it they are built here, from this checkout; where this is
+#                        no checkout, but a release, that release stays
 #   --extra NAME         build an extra of pyproject.toml's too
+#   --config FILE        the settings, if the box has none; with --replace-config in any case. Those
+#                        that are wrong are refused (exit status 78) and the old ones stay
+#   --kit NAME           [panel] kit of the settings; deploy/kit.sh then makes the board ready
 #   --key-file FILE      the API key; /dev/stdin is a file too. Without it one that is stored is
 #                        kept, and on a terminal it is asked for
 #   --no-start           do all but start it: for images
@@ -28,7 +33,7 @@ read_words() {
     local file
     while (($#)); do
         case $1 in
-            --wheelhouse | --key-file | --extra)
+            --wheelhouse | --key-file | --extra | --config | --kit)
                 (($# > 1)) || give_up "$1 wants a name"
                 file=$2
                 if [[ $file != /* ]]; then file=$FROM/$file; fi
@@ -36,9 +41,12 @@ read_words() {
                     --wheelhouse) wheelhouse=$file ;;
                     --key-file) key_file=$file ;;
                     --extra) EXTRAS+=("$2") ;;
+                    --config) config=$file ;;
+                    --kit) kit=$2 ;;
                 esac
                 shift
                 ;;
+            --replace-config) replaces=yes ;;
             --no-start) starts=no ;;
             --uninstall) uninstalls=yes ;;
             --purge) purges=yes ;;
@@ -71,10 +79,15 @@ choose_release() {
         name_the_release "$version" "$MADE_OF"
         return
     fi
-    [[ -f pyproject.toml ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
+    if [[ ! -f pyproject.toml ]]; then
+        RELEASE=$(basename "$(readlink "$CURRENT" || true)")
+        MADE_OF=$(made_of "$RELEASE")
+        [[ -n $MADE_OF ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
+        return
+    fi
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' appliance/__init__.py)
-    MADE_OF="$python, with ${EXTRAS[*]}, source $(find appliance deploy systemd pyproject.toml "$LOCK" -type f \
-        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
+    MADE_OF="$python, with ${EXTRAS[*]}, source $(find appliance deploy systemd pyproject.toml "$LOCK" \
+        -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
     name_the_release "$version" "$MADE_OF"
     if [[ $(made_of "$RELEASE") != "$MADE_OF" ]]; then build_wheels; fi
 }
@@ -116,7 +129,7 @@ install_all() {
     STEP="making the service's user"
     make_account
     STEP="writing the settings"
-    make_settings "$RELEASE"
+    make_settings "$RELEASE" "$config" "$replaces" "$kit"
     STEP="storing the key"
     store_key "$key_file"
     STEP="switching to the release"
@@ -141,7 +154,10 @@ uninstall() {
         fi
         did "the service is gone"
     fi
+    STEP="taking the board's lines out of config.txt"
+    deploy/kit.sh --undo
     STEP="removing the files"
+    if [[ -x $FIRST_BOOT ]]; then "$FIRST_BOOT" --detach; fi
     if [[ -L $COMMAND ]]; then rm "$COMMAND"; fi
     if [[ -d $HOUSE ]]; then
         rm -rf "$HOUSE"
@@ -170,7 +186,8 @@ uninstall() {
 }
 
 umask 022
-wheelhouse="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
+wheelhouse="" config="" replaces=no kit="" key_file="" starts=yes uninstalls=no purges=no
+STEP="" WORK=""
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/install.sh …"
 trap tell_the_step EXIT

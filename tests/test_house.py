@@ -407,7 +407,7 @@ def find_tool(*words: str) -> list[str]:
         (
             "shellcheck",
             "-x",
-            *map(str, (*TOP.glob("deploy/*.sh"), *TOP.glob("tests/**/*.sh"))),
+            *map(str, (*TOP.glob("deploy/**/*.sh"), *TOP.glob("tests/**/*.sh"))),
             ".ci/run",
         ),
     ],

@@ -36,10 +36,16 @@ mkdir "$group"
 echo $$ >"$group/cgroup.procs"
 name=$4
 shift 4
-setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
-    --console=pipe -M "$name" "$@" &
-trap 'kill -KILL $!' TERM
-wait $! || wait $! || true
+again=yes
+trap 'again=no; kill -KILL $!' TERM
+status=133  # as it ends when what is in it wants to start anew
+while [ "$status$again" = 133yes ]; do
+    status=0
+    setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
+        --console=pipe -M "$name" "$@" &
+    wait $! || status=$?
+done
+wait || true
 echo $$ >/sys/fs/cgroup/cgroup.procs
 echo 1 >"$group/cgroup.kill"
 tries=0
@@ -89,6 +95,7 @@ class Container:
         folder: of its own: for its layer, `folder / "layer"`.
         binds: folders and files of this machine by where they can be read in it.
         network: it has this machine's, not just a loopback of its own.
+        cable: the name of a network namespace to live in, in place of either.
     """
 
     def __init__(
@@ -98,12 +105,14 @@ class Container:
         *,
         binds: Mapping[str, Path],
         network: bool = False,
+        cable: str = "",
     ) -> None:
         self.layers = list(layers)
         self.layer = folder / "layer"
         self._folder = folder
         self._binds = binds
         self._network = network
+        self._cable = cable
         self._popen: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -136,7 +145,7 @@ class Container:
             *("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", START),
             *("sh", layers, str(self.layer), str(work), f"box-{os.urandom(4).hex()}"),
-            "--resolv-conf=copy-host" if self._network else "--private-network",
+            self._network_word,
             *(f"--bind-ro={ours}:{theirs}" for theirs, ours in self._binds.items()),
         ]
         with (self._folder / "console").open("wb") as console:
@@ -149,11 +158,29 @@ class Container:
         while not self._is_up():
             self._wait_a_little(limit_s)
 
+    @property
+    def _network_word(self) -> str:
+        if self._cable:
+            return f"--network-namespace-path=/run/netns/{self._cable}"
+        return "--resolv-conf=copy-host" if self._network else "--private-network"
+
+    def find_again(self) -> None:
+        """Go on with it after it has started anew by itself.
+
+        Raises:
+            LabError: it does not come up.
+        """
+        self._leader = 0
+        limit_s = time.monotonic() + BOOT_LIMIT_S
+        while not self._find_leader():
+            self._wait_a_little(limit_s)
+
     def power_off(self) -> None:
         """Stop it in order."""
         self.run("systemctl", "poweroff", check=False)
         assert self._popen is not None
         self._popen.wait(STOP_LIMIT_S)
+        self._leader = 0
 
     def cut(self) -> None:
         """Take the power away. A second time does nothing."""
