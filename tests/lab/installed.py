@@ -105,7 +105,9 @@ def bring(machine: Machine, wheels: Path) -> None:
         for it in PACKAGES
     )
     machine.run("cat >/var/lib/dpkg/status", stdin=status.encode())
-    machine.run("install -D -m 755 /dev/stdin /usr/local/sbin/apt-get", stdin=b"#!/bin/sh\nexit 100\n")
+    machine.run(
+        "install -D -m 755 /dev/stdin /usr/local/sbin/apt-get", stdin=b"#!/bin/sh\nexit 100\n"
+    )
 
 
 def install(machine: Machine) -> str:
