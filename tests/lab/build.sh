@@ -25,7 +25,7 @@ source deploy/debian.sh
 readonly SUITE=trixie
 readonly LAB=tests/lab
 readonly RECIPE=(
-    "$LAB"/{build.sh,prepare.sh,init.sh,gpio_sim_lab.c,hardware.py}
+    "$LAB"/{build.sh,board.sh,prepare.sh,init.sh,gpio_sim_lab.c,hardware.py}
     deploy/{debian.sh,wheels.sh,wheelhouse.sh}
 )
 readonly MACHINES=$CACHE/lab
