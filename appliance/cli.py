@@ -118,7 +118,7 @@ def _add_what_a_daemon_is_asked(command: Callable[..., argparse.ArgumentParser])
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else -1
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("wanted 0 to 65535")
     return port
@@ -156,6 +156,13 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
     if arguments.config is None and not SETTINGS.exists():
         return config.parse("", "the defaults")
     return config.read(arguments.config or SETTINGS)
+
+
+def _source(arguments: argparse.Namespace) -> str:
+    """What was read as the settings, in words."""
+    if arguments.config is None and not SETTINGS.exists():
+        return f"the defaults: there is no {SETTINGS}"
+    return str(arguments.config or SETTINGS)
 
 
 def _print_json(value: object) -> None:
@@ -397,16 +404,23 @@ def _refuse_beside_a_daemon(path: Path) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from appliance import assembly, config
 
-    settings = _settings(arguments)
-    if not settings.agent.key_command:
-        config.key(settings.agent.url, os.environ)
+    try:
+        settings = _settings(arguments)
+        if not settings.agent.key_command:
+            config.key(settings.agent.url, os.environ)
+    except ConfigError as error:
+        if arguments.json:
+            _print_json({"ok": False, "faults": error.faults})
+            return WRONG_SETTINGS
+        raise
     kit = settings.panel.kit
     rate_hz = assembly.with_rate(settings).audio.rate_hz
     advice = assembly.card_advice(settings)
     if arguments.json:
         _print_json({"ok": True, "kit": kit or None, "rate_hz": rate_hz, "advice": advice})
         return 0
-    print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    over = f", over those of the kit {kit}" if kit else ""
+    print(f"the settings can be used ({_source(arguments)}){over}")
     if settings.audio.rate_hz != rate_hz:
         print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
     for words in advice:
