@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("echo", "measure how loud the box hears itself, and what duplex that allows", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
+    command("doctor", "look at everything, and say what is wrong and what to do", _doctor)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
     kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
     _add_what_a_daemon_is_asked(command)
@@ -426,6 +427,36 @@ def _check(arguments: argparse.Namespace) -> int:
     for words in advice:
         print(f"advice: {words}")
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import functools
+    import logging
+
+    import trio
+
+    from appliance import checkup
+    from appliance.host import doctor
+
+    logging.getLogger("appliance").addHandler(logging.NullHandler())  # the findings tell it
+    findings: list[doctor.Finding] = []
+
+    def tell(finding: doctor.Finding) -> None:
+        findings.append(finding)
+        if arguments.json:
+            _print_json(finding.told)
+        else:
+            print("\n".join(finding.lines), flush=True)
+
+    read = functools.partial(_settings, arguments)
+    socket_path = arguments.socket or _socket()
+    trio.run(checkup.examine, read, _source(arguments), socket_path, tell)
+    if not arguments.json:
+        print(f"\n{doctor.summary(findings)}")
+    wrong = [it.check for it in findings if it.state is doctor.State.FAULT]
+    if not wrong:
+        return 0
+    return WRONG_SETTINGS if "settings" in wrong else FAILED
 
 
 def _kits(arguments: argparse.Namespace) -> int:
