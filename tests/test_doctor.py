@@ -143,29 +143,48 @@ def test_the_summary_counts() -> None:
 
 
 class Program:
-    """Answers as systemctl and timedatectl do."""
+    """Answers as systemctl and timedatectl do, by their second word."""
 
-    def __init__(self, said: str | None, status: int = 0) -> None:
+    def __init__(self, status: int = 0, **said: str) -> None:
         self.said, self.status = said, status
         self.asked: list[Sequence[str]] = []
 
     async def __call__(self, argv: Sequence[str], **_: object) -> Output:
         self.asked.append(argv)
-        if self.said is None:
-            raise DeviceError("'systemctl' cannot be run: No such file or directory")
-        return Output(self.status, self.said.encode(), b"", truncated=False, timed_out=False)
+        if argv[1] not in self.said:
+            raise DeviceError(f"{argv[0]!r} cannot be run: No such file or directory")
+        said = self.said[argv[1]].encode()
+        return Output(self.status, said, b"", truncated=False, timed_out=False)
+
+
+FILE = """# /etc/systemd/system/voice-appliance.service
+[Service]
+LoadCredential=other:/x
+LoadCredential=deepgram-api-key:/of/the/unit
+# /etc/systemd/system/voice-appliance.service.d/override.conf
+LoadCredential=
+LoadCredential=deepgram-api-key:/of/the/drop-in
+"""
 
 
 async def test_the_unit_is_read_as_it_is_printed() -> None:
-    said = "LoadState=loaded\nLoadCredential=a:/x\nLoadCredential=deepgram-api-key:/y z\n\n"
-    program = Program(said)
+    program = Program(show="LoadState=loaded\nActiveState=active\n", cat=FILE)
     unit = await machine.unit({}, program)
-    assert unit["LoadState"] == "loaded"
-    assert unit["LoadCredential"] == "a:/x deepgram-api-key:/y z"
-    assert program.asked[0][:3] == ["systemctl", "show", "voice-appliance.service"]
+    assert (unit["LoadState"], unit["ActiveState"]) == ("loaded", "active")
+    assert [argv[:3] for argv in program.asked] == [
+        ["systemctl", "show", "voice-appliance.service"],
+        ["systemctl", "cat", "voice-appliance.service"],
+    ]
+    assert machine.key_file(unit, "deepgram-api-key") == KeyFile("/of/the/drop-in")
 
 
-@pytest.mark.parametrize("program", [Program(None), Program("System has not…", 1)])
+async def test_of_a_service_that_is_not_installed_no_file_is_asked_for() -> None:
+    program = Program(show="LoadState=not-found\n")
+    assert await machine.unit({}, program) == {"LoadState": "not-found"}
+    assert len(program.asked) == 1
+
+
+@pytest.mark.parametrize("program", [Program(), Program(1, show="System has not…")])
 async def test_without_a_service_manager_nothing_is_known(program: Program) -> None:
     assert await machine.unit({}, program) == {}
     assert await machine.is_synchronized({}, program) is None
@@ -173,7 +192,7 @@ async def test_without_a_service_manager_nothing_is_known(program: Program) -> N
 
 @pytest.mark.parametrize(("said", "known"), [("yes", True), ("no", False), ("", None)])
 async def test_the_clock_is_asked_for(said: str, known: bool | None) -> None:
-    assert await machine.is_synchronized({}, Program(f"NTPSynchronized={said}\n")) is known
+    assert await machine.is_synchronized({}, Program(show=f"NTPSynchronized={said}\n")) is known
 
 
 def test_the_key_is_weighed_and_not_read(tmp_path: Path) -> None:

@@ -13,10 +13,7 @@ from appliance.host.doctor import UNIT, KeyFile, Store
 
 ASK_LIMIT_S = 5.0  # of systemctl and timedatectl, which ask others
 ANSWER_MAX = 65536
-PROPERTIES = (
-    *("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"),
-    *("LoadCredential", "LoadCredentialEncrypted"),
-)
+PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
 
 Run = Callable[..., Awaitable[command.Output]]
 
@@ -33,12 +30,18 @@ async def is_synchronized(environ: Mapping[str, str], run: Run = command.run) ->
 
 
 async def unit(environ: Mapping[str, str], run: Run = command.run) -> dict[str, str]:
-    """Properties of the service; empty where no service manager runs. Waits for at most 6 s."""
-    return await _ask(["systemctl", "show", UNIT, "-p", ",".join(PROPERTIES)], environ, run)
+    """The service's file, and how it is; empty where no service manager runs.
+
+    Waits for at most 12 s. `systemctl show` has no words for credentials, so the file is asked too.
+    """
+    how = await _ask(["systemctl", "show", UNIT, "-p", ",".join(PROPERTIES)], environ, run)
+    if how.get("LoadState") != "loaded":
+        return how
+    return {**await _ask(["systemctl", "cat", UNIT], environ, run), **how}
 
 
 async def _ask(argv: list[str], environ: Mapping[str, str], run: Run) -> dict[str, str]:
-    """What a program answers, lines of "Name=value"."""
+    """The lines "Name=value" in what a program answers; several of a name follow one another."""
     try:
         output = await run(
             argv, stdin=b"", timeout_s=ASK_LIMIT_S, output_max=ANSWER_MAX, environ=environ
@@ -49,15 +52,20 @@ async def _ask(argv: list[str], environ: Mapping[str, str], run: Run) -> dict[st
         return {}
     told: dict[str, str] = {}
     for line in output.stdout.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition("=")  # a list has a line for each entry
+        name, _, value = line.partition("=")
         told[name] = f"{told[name]} {value}" if name in told else value
     return told
 
 
-def key_file(properties: Mapping[str, str], name: str) -> KeyFile | None:
-    """The file behind the service's credential of that name; None if there is none in the open."""
-    entries = [properties.get(kind, "") for kind in ("LoadCredential", "LoadCredentialEncrypted")]
-    for entry in " ".join(entries).split():
+def key_file(unit: Mapping[str, str], name: str) -> KeyFile | None:
+    """The file behind the service's credential of that name; None if none is seen.
+
+    Args:
+        unit: as `unit` tells it. What a drop-in says comes last and counts.
+        name: the credential's.
+    """
+    entries = [unit.get(kind, "") for kind in ("LoadCredentialEncrypted", "LoadCredential")]
+    for entry in reversed(" ".join(entries).split()):
         credential, _, path = entry.partition(":")
         if credential == name and path.startswith("/"):
             try:
