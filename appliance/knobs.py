@@ -98,5 +98,10 @@ class Knobs:
         content = msgspec.json.encode(
             _Content(VERSION, self.volume, self._setting, self.muted),
         )
-        if not await trio.to_thread.run_sync(self._book.write, content, abandon_on_cancel=True):
-            self._is_dirty = True
+        has_it = False
+        try:
+            write = self._book.write
+            has_it = await trio.to_thread.run_sync(write, content, abandon_on_cancel=True)
+        finally:
+            if not has_it:  # also if the box stops meanwhile: the thread may not live to see it
+                self._is_dirty = True

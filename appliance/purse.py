@@ -123,8 +123,13 @@ class Purse:
         if self._book is None or not self.ledger.is_dirty:
             return
         content = self.ledger.to_bytes(trio.current_time(), self._wall())
-        if not await trio.to_thread.run_sync(self._book.write, content, abandon_on_cancel=True):
-            self.ledger.not_saved()
+        has_it = False
+        try:
+            write = self._book.write
+            has_it = await trio.to_thread.run_sync(write, content, abandon_on_cancel=True)
+        finally:
+            if not has_it:  # also if the box stops meanwhile: the thread may not live to see it
+                self.ledger.not_saved()
 
     async def _watch(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from appliance.host.state import StateFile
 from appliance.knobs import VERSION, Knobs
-from tests.test_purse import Book
+from tests.test_purse import Book, SlowDisk
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,21 @@ async def test_what_was_turned_last_is_written_when_the_box_stops(
         knobs.turn(30)
         nursery.cancel_scope.cancel()
     assert Knobs(book, 100).volume == 30
+
+
+async def test_a_mute_just_before_the_end_is_written_though_the_disk_is_slow(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trio.to_thread, "run_sync", SlowDisk(0.1).run_sync)
+    book = Book()
+    knobs = Knobs(book, 100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(knobs.run)
+        await trio.sleep(1.0)
+        knobs.mute(muted=True)
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    assert Knobs(book, 100).muted
 
 
 async def test_what_the_disk_refused_is_written_with_the_next_change(
