@@ -376,7 +376,6 @@ _ALL: Mapping[Event, Row] = {
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
     E.SOUND_OVER:       (_,             _,                 _,               C.REST_UNTOLD,   _,               _),
     E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
-    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
 }
 
@@ -400,6 +399,7 @@ _HOLD: Mapping[Event, Row] = {
     E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 # What the finger does not change: the agent finds the ends.
@@ -418,8 +418,9 @@ _STREAMS: Mapping[Event, Row] = {
     E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
     E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
-    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
-    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               C.EAR_LOST,      _),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  C.MOUTH_LOST,      _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 _TAP: Mapping[Event, Row] = {
@@ -688,8 +689,7 @@ class Conversation:
         if self.muted:
             return  # the lamp says why
         if self.missing:
-            self._leave()  # and the lamp says what is missing
-            self._complain(self.trouble)
+            self._leave_missing()
             return
         if self.capped and self.link is not Link.UP:
             self._leave()
@@ -960,7 +960,7 @@ class Conversation:
 
     @property
     def _is_to_stand(self) -> bool:
-        return self._stands and not self.muted
+        return self._stands and not self.muted and not self.missing
 
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
@@ -1251,6 +1251,8 @@ class Conversation:
             self._end_unconnected(spoke=spoke)
         elif self._last:
             self._hang_up()
+        elif self.missing:
+            self._leave_missing()
         else:
             self.phase, self.trouble = Phase.RESTING, None
             self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
@@ -1380,9 +1382,18 @@ class Conversation:
                 self._do(Action.SHUT)
             self._do(action)
 
+    def _leave_missing(self) -> None:
+        """A card went in a turn that is over now: nobody pays for a box that cannot talk."""
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._leave()  # and the lamp says what is missing
+        self._complain(self.trouble)
+
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
+        elif not self._hold:
+            self._do(Action.DISCARD)
         self._leave()
         self._complain(Trouble.MICROPHONE_MISSING)
 
