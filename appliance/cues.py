@@ -113,6 +113,10 @@ class Cues:
     def hush(self) -> bool:
         """Silence; what was to be said is not. Whether anything had sounded."""
         self._wish = None
+        return self.end()
+
+    def end(self) -> bool:
+        """What sounds is over; what is being made goes on. Whether anything had sounded."""
         was_heard = self._voice.stop()
         if was_heard:
             self._speaker.hush()

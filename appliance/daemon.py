@@ -406,7 +406,8 @@ class Daemon:
 
     def _fell_dry(self) -> None:
         if self._voice.is_own:
-            self._fall_silent()
+            self._cues.end()
+            self.utterances.forget_preroll()
         else:
             self.tell(Event.SPEAKER_DRY)
 

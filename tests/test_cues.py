@@ -540,3 +540,18 @@ async def test_a_sentence_that_is_overtaken_is_not_begun(autojump_clock: MockClo
         box.button.press()
         await trio.sleep(3.0)
         assert said(box) == []
+
+
+async def test_a_sentence_that_takes_its_time_outlives_the_cue_before_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box("[cues]\nlistening = true\n[audio]\nlead_in_ms = 400") as box:
+        box.network.fails = REFUSED
+        await press_and_let_go(box, 0.3)
+        for _ in range(20):  # it is being made
+            await trio.lowlevel.checkpoint()
+        assert said(box) == ["listening"]
+        autojump_clock.jump(0.5)  # as long as a small board takes
+        await trio.sleep(10.0)
+        assert said(box) == ["listening", "key-refused"]
+        assert sentence("key-refused") in box.spoken()
