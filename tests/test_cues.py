@@ -477,6 +477,22 @@ async def test_in_tap_the_agent_hears_nothing_of_a_complaint(autojump_clock: Moc
         assert tone(0.8, hz=700)[4000:8000] in heard_by(box)
 
 
+async def test_in_tap_a_late_complaint_is_said_to_its_end_before_the_box_listens(
+    autojump_clock: MockClock,
+) -> None:
+    manners = Manners(mute_turns=frozenset({1}), audio_done=False)
+    settings = '[talk]\nmode = "tap"\n[audio]\nlead_in_ms = 1000'
+    async with a_box(settings, manners) as box:
+        await press_and_let_go(box)
+        box.room.say(tone(1.0))
+        await box.until(Phase.TROUBLE)
+        sent = len(heard_by(box))
+        await box.until(Phase.LISTENING)
+        assert sentence("no-answer") in box.spoken()
+        assert 0.3 <= trio.current_time() - ends_s(box) <= 0.6, "and the walls have it no more"
+        assert not any(heard_by(box)[sent:])
+
+
 async def test_in_tap_with_full_duplex_the_microphone_stays_open(
     autojump_clock: MockClock,
 ) -> None:
