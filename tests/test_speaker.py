@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -761,6 +761,33 @@ async def test_whatever_fails_one_stream_is_open_and_at_the_end_none(
 
 
 # What it costs
+
+
+class Lumpy(StandinPlayback):
+    """A card of a sound server, whose count moves once a period."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room)
+        self.chain = replace(self.chain, converter="sound server", is_kernels=False)
+
+    def queued_frames(self) -> int:
+        queued = super().queued_frames()
+        return queued + -queued % PERIOD
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.333, 0.415, 0.4251])
+async def test_a_card_that_counts_in_lumps_does_not_run_empty_behind_an_answer(
+    seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    room = Room(FORM.rate_hz)
+    mouth = Mouth(room, lambda: Lumpy(room))
+    nursery.start_soon(mouth.speaker.run)
+    await wait_all_tasks_blocked()
+    mouth.hear(noise(seconds))
+    await trio.sleep(seconds + 0.5)
+    assert mouth.speaker.status()["xruns"] == 0
+    assert len(room.heard) == 1
+    assert without_silence(room.heard[0][1]) == noise(seconds)
 
 
 @pytest.mark.parametrize("pace", [1, 8, 1000])
