@@ -27,7 +27,8 @@ Decided here, where the design left room:
     sample that has left the card, whatever phase that is by then: an answer that goes on shuts it
     again, a press opens it at once, and it waits for nobody who has yet to say that it was the end.
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
-    for 3 s. A missing microphone or speaker shows until it is back.
+    for 3 s, and where the microphone opens then, until its sentence has been said. A missing
+    microphone or speaker shows until it is back.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
     merely came to stand: a server that accepts and then fails is not dialled in a loop.
   * An answer withheld under a held button that belongs to an earlier utterance (its text came
@@ -329,7 +330,7 @@ class Cell(Enum):
     END_IF_DRY = "rest once it has been played"
     END_IF_DONE = "rest; after 1.5 s if its end was not told"
     REST_UNHEARD = "rest, if it was the awaited one"
-    REST = "rest"
+    REST_ONCE_SAID = "rest, once it has been said"
     REST_UNTOLD = "rest, its end was not told"
     HANG_UP = "hang up, sleep"
     HANG_UP_AFTER = "hang up after the answer"
@@ -375,8 +376,7 @@ _ALL: Mapping[Event, Row] = {
     E.AUDIO_DONE:       (_,             _,                 C.REST_UNHEARD,  C.END_IF_DRY,    _,               _),
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
     E.SOUND_OVER:       (_,             _,                 _,               C.REST_UNTOLD,   _,               _),
-    E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
-    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
+    E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST_ONCE_SAID),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
 }
 
@@ -400,6 +400,7 @@ _HOLD: Mapping[Event, Row] = {
     E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 # What the finger does not change: the agent finds the ends.
@@ -418,8 +419,9 @@ _STREAMS: Mapping[Event, Row] = {
     E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
     E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
-    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
-    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               C.EAR_LOST,      _),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  C.MOUTH_LOST,      _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 _TAP: Mapping[Event, Row] = {
@@ -491,6 +493,8 @@ class Conversation:
         self.capped = False  # the owner's money is spent: nothing is dialled
         self.asks_permission = False  # a press would allow what the agent wants to do
         self.complaint: Trouble | None = None  # what is to be heard of last
+        self.is_telling: Callable[[], bool] = lambda: False  # the box itself speaks, or is about to
+        self._told = False  # it did, when it was last asked
         self._talk = talk
         self._ear = ear
         self._mouth = mouth
@@ -688,8 +692,7 @@ class Conversation:
         if self.muted:
             return  # the lamp says why
         if self.missing:
-            self._leave()  # and the lamp says what is missing
-            self._complain(self.trouble)
+            self._leave_missing()
             return
         if self.capped and self.link is not Link.UP:
             self._leave()
@@ -960,7 +963,7 @@ class Conversation:
 
     @property
     def _is_to_stand(self) -> bool:
-        return self._stands and not self.muted
+        return self._stands and not self.muted and not self.missing
 
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
@@ -1227,6 +1230,14 @@ class Conversation:
         if self.armed(Event.THINK_OVER) and not self._mouth.discarding:
             self._rest()
 
+    def _rest_once_said(self) -> None:
+        """In `tap` and `open` the microphone opens then, and that would cut the sentence off."""
+        was_telling, self._told = self._told, not self._hold and self.is_telling()
+        if self._told or was_telling:
+            self._arm(Event.TROUBLE_OVER, ECHO_S)  # the walls still have it
+        else:
+            self._rest()
+
     def _rest(self) -> None:
         """Nobody talks any more: stay connected for a while, or go to sleep."""
         refused = (
@@ -1251,6 +1262,8 @@ class Conversation:
             self._end_unconnected(spoke=spoke)
         elif self._last:
             self._hang_up()
+        elif self.missing:
+            self._leave_missing()
         else:
             self.phase, self.trouble = Phase.RESTING, None
             self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
@@ -1380,9 +1393,18 @@ class Conversation:
                 self._do(Action.SHUT)
             self._do(action)
 
+    def _leave_missing(self) -> None:
+        """A card went in a turn that is over now: nobody pays for a box that cannot talk."""
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._leave()  # and the lamp says what is missing
+        self._complain(self.trouble)
+
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
+        elif not self._hold:
+            self._do(Action.DISCARD)
         self._leave()
         self._complain(Trouble.MICROPHONE_MISSING)
 
