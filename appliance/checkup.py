@@ -12,8 +12,10 @@ decided in `host.doctor`. All that is looked at comes in through `Hands`.
 import os
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,7 +62,9 @@ class Hands:
 
 def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
     """Those of this machine. `authorize` raises `ConfigError` if there is no key."""
-    agent, audio = settings.agent, assembly.with_rate(settings).audio
+    agent = settings.agent
+    with _alsa_unheard():
+        audio = assembly.with_rate(settings).audio
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
     open_microphone, open_speaker = assembly.cards(audio)
     panel = assembly.RealPanel(settings.panel)
@@ -73,15 +77,30 @@ def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
         authorize=authorize,
         prepare=dialer.prepare,
         dial=dialer,
-        open_microphone=open_microphone,
-        open_speaker=open_speaker,
-        find_mixer=lambda: mixer.find(audio.playback, audio.mixer),
+        open_microphone=_alsa_unheard()(open_microphone),
+        open_speaker=_alsa_unheard()(open_speaker),
+        find_mixer=_alsa_unheard()(lambda: mixer.find(audio.playback, audio.mixer)),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
         has_chip=lambda: any(Path("/dev").glob("gpiochip*")),
         card_ids=kernel.card_ids,
     )
+
+
+@contextmanager
+def _alsa_unheard() -> Iterator[None]:
+    """Let alsa-lib write nothing within: a dozen lines for a name that it does not find."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True)
@@ -254,7 +273,7 @@ async def look_at_cards(patient: Patient, hands: Hands, tell: Tell) -> None:
     audio, ids = patient.settings.audio, hands.card_ids()
     if patient.status is not None:
         for what, name in (("microphone", audio.capture), ("speaker", audio.playback)):
-            tell(doctor.card_told(what, _table(patient.status, what), name))
+            tell(doctor.card_told(what, _table(patient.status, what), name, ids.values()))
         tell(ok("mixer", f"{_table(patient.status, 'speaker').get('mixer')}, by the daemon"))
     else:
         await _listen(audio.capture, hands, tell)
@@ -274,14 +293,14 @@ async def _listen(name: str, hands: Hands, tell: Tell) -> None:
     try:
         microphone = hands.open_microphone()
     except DeviceError as error:
-        tell(doctor.no_card("microphone", str(error)))
+        tell(doctor.no_card("microphone", str(error), hands.card_ids().values()))
         tell(skipped("level", "there is no microphone"))
         return
     chain = microphone.chain
     try:
         sound = await hear(microphone, LISTEN_S)
     except DeviceError as error:
-        tell(doctor.no_card("microphone", str(error)))
+        tell(doctor.no_card("microphone", str(error), hands.card_ids().values()))
     else:
         tell(ok("microphone", f"{name}: {chain}"))
         tell(doctor.level(sound))
@@ -293,7 +312,7 @@ def _open_speaker(name: str, hands: Hands, tell: Tell) -> None:
     try:
         speaker = hands.open_speaker()
     except DeviceError as error:
-        tell(doctor.no_card("speaker", str(error)))
+        tell(doctor.no_card("speaker", str(error), hands.card_ids().values()))
         tell(skipped("mixer", "there is no speaker"))
         return
     tell(ok("speaker", f"{name}: {speaker.chain}"))

@@ -423,7 +423,7 @@ def _check(arguments: argparse.Namespace) -> int:
     over = f", over those of the kit {kit}" if kit else ""
     print(f"the settings can be used ({_source(arguments)}){over}")
     if settings.audio.rate_hz != rate_hz:
-        print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
+        print(f"[audio] rate_hz = 0: with the cards that are here now it would be {rate_hz} Hz")
     for words in advice:
         print(f"advice: {words}")
     return 0

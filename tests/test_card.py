@@ -254,7 +254,7 @@ def test_check_tells_the_rate_and_the_names_to_use(
     text = "rate_hz = 0\ncapture = 'plughw:1,0'\nplayback = 'plughw:CARD=Headset'"
     assert check(text, tmp_path) == 0
     said = capsys.readouterr().out
-    assert "rate_hz = 0: 48000 Hz is found" in said
+    assert "rate_hz = 0: with the cards that are here now it would be 48000 Hz" in said
     assert "wanted 'plughw:CARD=Device,DEV=0'" in said
     assert "there is no card 'Headset'; the cards here: PCH, Device" in said
     assert check(text, tmp_path, "--json") == 0

@@ -1,6 +1,7 @@
 """The doctor's round: what it looks at, with a daemon and without one, and what it leaves alone."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ class Box:
         self.lamp = StandinLamp()
         self.taken: dict[str, str] = {}
         self.opened: list[str] = []
+        self.buttons: list[StandinButton] = []
         self.key: str | None = "Token x"
         self.fails: Exception | None = None
         self.found: list[Finding] = []
@@ -69,7 +71,8 @@ class Box:
         self.opened.append(name)
         if name in self.taken:
             raise DeviceError(self.taken[name])
-        return StandinButton(tell)
+        self.buttons.append(StandinButton(tell))
+        return self.buttons[-1]
 
     def runs(self, **more: object) -> None:
         """A daemon does, from now on."""
@@ -175,10 +178,13 @@ def test_every_pin_is_tried_and_each_trouble_told_once() -> None:
     assert box.of("panel").words == "GPIO 22: taken by 'x'"
 
 
-def test_pins_that_are_free_are_told() -> None:
+async def test_pins_that_are_free_are_told_and_given_back() -> None:
     box = Box()
     checkup.look_at_panel(box.patient, box.hands, box.found.append)
     assert box.of("panel").words == "lamp and talk, through gpiod"
+    with trio.fail_after(1):
+        await box.lamp.run()  # ends at once where it is closed
+        await box.buttons[0].run()
 
 
 def test_a_machine_without_pins_is_warned_of_with_a_daemon_too() -> None:
@@ -198,6 +204,18 @@ def test_a_service_that_does_not_let_itself_be_asked_is_a_fault() -> None:
     checkup.look_at_daemon(box.patient, box.found.append)
     assert [one.state for one in box.found] == [State.SKIPPED, State.FAULT]
     assert "usermod -aG voice-appliance" in box.found[1].advice
+
+
+def test_what_alsa_writes_of_a_name_is_not_seen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("appliance.sound.kernel.card_ids", dict)
+    hands = checkup.real_hands(config.parse("[audio]\ncapture = 'none such'", "test"), {})
+    with pytest.raises(DeviceError, match="'none such' does not open"):
+        hands.open_microphone()
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard again\n")
+    assert capfd.readouterr().err == "heard again\n"
 
 
 # ── the way to the agent, on real sockets ────────────────────────────────────────────────────────

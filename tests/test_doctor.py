@@ -83,7 +83,7 @@ def test_a_service_is_told_as_it_is(
     ("more", "state", "words"),
     [
         ({}, State.OK, "hw:A is open, by the daemon: 16000 Hz, 1 x S16_LE"),
-        ({"state": "missing", "trouble": "pulled"}, State.FAULT, "hw:A: pulled"),
+        ({"state": "missing", "trouble": "'hw:A': pulled"}, State.FAULT, "'hw:A': pulled"),
         ({"card": "hw:B"}, State.WARNING, "the daemon has hw:B, the settings say hw:A"),
         ({"xruns": 99}, State.WARNING, "99 xruns lost sound"),
     ],
@@ -93,9 +93,15 @@ def test_a_card_of_the_daemons_is_told_by_its_status(
 ) -> None:
     known = {"rate_hz": 16000, "channels": 1, "format": "S16_LE", "converter": "none", "xruns": 1}
     told = {"card": "hw:A", "state": "open", "trouble": None, **known, **more}
-    finding = doctor.card_told("microphone", told, "hw:A")
+    finding = doctor.card_told("microphone", told, "hw:A", ["A"])
     assert finding.state is state
     assert words in finding.words
+
+
+def test_where_a_card_is_missing_those_that_are_here_are_told() -> None:
+    some = doctor.no_card("speaker", "'hw:A' does not open", ["PCH", "Device"])
+    assert some.advice == "[audio] playback: aplay -L lists the names; the cards here: PCH, Device"
+    assert "no sound card at all" in doctor.no_card("microphone", "…", []).advice
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ skipped, and says why: a check that was not made is never told as a good one.
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -220,13 +220,22 @@ def certificate(ends_s: float, now_s: float, version: str) -> Finding:
 
 # ── cards and pins ───────────────────────────────────────────────────────────────────────────────
 
-LIST = {"microphone": "arecord -L lists the names", "speaker": "aplay -L lists the names"}
+KEYS = {"microphone": ("capture", "arecord -L"), "speaker": ("playback", "aplay -L")}
 
 
-def no_card(what: str, words: str) -> Finding:
-    """A card that cannot be used; `what` is microphone or speaker."""
-    key = "capture" if what == "microphone" else "playback"
-    return fault(what, words, f"the plug; [audio] {key}: {LIST[what]}")
+def no_card(what: str, words: str, here: Collection[str]) -> Finding:
+    """A card that cannot be used.
+
+    Args:
+        what: microphone or speaker.
+        words: why.
+        here: the ids of the kernel's cards.
+    """
+    key, lists = KEYS[what]
+    if not here:
+        return fault(what, words, "the kernel knows no sound card at all: the plug, or its overlay")
+    cards = ", ".join(here)
+    return fault(what, words, f"[audio] {key}: {lists} lists the names; the cards here: {cards}")
 
 
 def level(sound: bytes) -> Finding:
@@ -248,11 +257,11 @@ def level(sound: bytes) -> Finding:
     return ok("level", words)
 
 
-def card_told(what: str, told: Mapping[str, object], wanted: str) -> Finding:
+def card_told(what: str, told: Mapping[str, object], wanted: str, here: Collection[str]) -> Finding:
     """A card, by the status of the daemon that holds it; `wanted` is its name in the settings."""
     name = told.get("card")
     if told.get("state") != "open":
-        return no_card(what, f"{name}: {told.get('trouble') or told.get('state')}")
+        return no_card(what, str(told.get("trouble") or f"{name}: {told.get('state')}"), here)
     if name != wanted:
         words = f"the daemon has {name}, the settings say {wanted}"
         return warning(what, words, "they were changed since its start: restart it")
