@@ -29,6 +29,8 @@ Decided here, where the design left room:
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
     for 3 s, and where the microphone opens then, until its sentence has been said. A missing
     microphone or speaker shows until it is back.
+  * Without a card nobody rests: when the turn is over the box hangs up, in `tap` and `open` at once
+    if it only listens. `open` dials again when the card is back, and not before.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
     merely came to stand: a server that accepts and then fails is not dialled in a loop.
   * An answer withheld under a held button that belongs to an earlier utterance (its text came
