@@ -77,7 +77,7 @@ async def test_every_truth_of_a_box_has_a_look() -> None:
 def test_a_trouble_that_nobody_thought_of_shows_as_trouble(phase: Phase) -> None:
     unheard_of = cast("Trouble", object())
     assert look(phase, muted=False, trouble=unheard_of) is TRIPLE
-    assert look(phase, muted=True, trouble=unheard_of) is TRIPLE
+    assert look(phase, muted=True, trouble=unheard_of) is HOLLOW
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=lambda it: it.means)

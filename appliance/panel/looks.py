@@ -128,15 +128,16 @@ def look(phase: Phase, *, muted: bool, trouble: Trouble | None, asks: bool = Fal
     """The look that tells the truth.
 
     A permission that is asked for shows first: it waits for a press. An answer that is awaited or
-    sounds is a truth of its own, whatever else is the matter. A trouble beside a phase shows
-    wherever no sound is kept; *muted* shows where nothing worse is to be told.
+    sounds is a truth of its own, whatever else is the matter. Then *muted*: who has shut the
+    microphone has to see that it is shut, also while a trouble lasts; `status` tells both. A
+    trouble beside a phase shows wherever no sound is kept.
     """
     if asks:
         return HURRIED
     if phase in ANSWERING or (phase is Phase.LISTENING and not muted):
         return LOOKS[phase]
+    if muted:
+        return HOLLOW
     if trouble is Trouble.CAP_REACHED:
         return HALTING
-    if trouble is not None or phase is Phase.TROUBLE:
-        return TRIPLE
-    return HOLLOW if muted else LOOKS[phase]
+    return LOOKS[phase] if trouble is None else TRIPLE
