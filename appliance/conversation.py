@@ -33,15 +33,17 @@ Decided here, where the design left room:
   * An answer withheld under a held button that belongs to an earlier utterance (its text came
     meanwhile) gives way to the new one when the button is let go.
   * `ask` and `say` wake an asleep box, as a press would; while somebody talks they are declined.
-  * `forget` in the middle of a turn forgets at once and hangs up after the answer: the agent's own
-    memory of it ends only with the session.
+  * `forget` in the middle of a turn forgets at once and hangs up after the answer, or at the next
+    press, which dials anew: the agent's own memory of it ends only with the session.
   * A press while the box asks for a permission gives it, and means nothing else.
   * Muted, what was said before and not sent is not sent either, nor sent again on another
     connection. Who was heard whole is still answered.
   * A finger can always unmute: in `open` any press does, in `tap` a long one, which then means
     nothing else; in `hold` a double press, which `fingers.py` knows.
-  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
-  * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
+  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on; so
+    does one whose microphone or speaker is missing.
+  * A conversation that is full hangs up after the answer, or a minute later whatever goes on; but a
+    press goes on with it. Not at the cap: there a press silences the box and hangs up.
   * An answer that dries up before its end was told may mean that nobody is there any more: the
     far end has to prove itself. It counts as over after 1.5 s, as the design has it; but if the
     connection turns out to be dead within 10 s of that, it was lost while it spoke, and the box
@@ -286,7 +288,7 @@ class Cell(Enum):
     RENEW_LATER = "renew it after this"
     OPENED = "listen, if it is open"
     OPEN_UP = "listen, dial, if it is to be open"
-    HANG_UP_MUTED = "hang up, sleep, if it is muted"
+    HANG_UP_MUTED = "hang up, sleep, if it is muted or deaf"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
     ASK_END = "(its release hangs up)"
@@ -420,6 +422,7 @@ _STREAMS: Mapping[Event, Row] = {
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
+    E.SPEAKER_FOUND:    (_,             _,                 _,               _,               C.REOPEN,        C.MOUTH_BACK),
 }
 
 _TAP: Mapping[Event, Row] = {
@@ -507,6 +510,7 @@ class Conversation:
         self._answers_earlier = False  # what is withheld is about an utterance before this one
         self._ending = False  # a press that asks for the end when it is let go
         self._last = False  # hang up after this answer
+        self._forgotten = False  # but this session remembers
         self._asked = False  # there is something to say to the agent
         self._again = False  # dial again when the link is down: it was only renewed
         self._stood = False  # and would stand, but for the cap
@@ -535,7 +539,7 @@ class Conversation:
         if event is Event.LONG_PRESS and self.muted:
             event = Event.UNMUTED
         if event is Event.PRESSED and self.asks_permission:
-            self.asks_permission = False
+            self.asks_permission = self._ending = False
             self._disarm(Event.PERMISSION_OVER)
             self._do(Action.ALLOW)
             return self._actions
@@ -544,6 +548,8 @@ class Conversation:
         self._take_note(event)
         getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
         self._keep_standing()
+        if self.link is Link.UP and self.phase is not Phase.TROUBLE:
+            self.trouble = None  # what was wrong with the link is over
         return self._actions
 
     def due(self, now_s: float) -> Iterator[Event]:
@@ -605,7 +611,7 @@ class Conversation:
                 self.asks_permission = False
                 self._disarm(Event.PERMISSION_OVER)
                 self._disarm(*_OF_LINK)
-                self._last = False
+                self._last = self._forgotten = False
                 if self.muted:
                     self._do(Action.CALL_OFF)
             case Event.PRESSED:
@@ -634,7 +640,9 @@ class Conversation:
             self._arm(Event.LONG_PRESS, self._talk.long_press_s)
         if self.link is Link.UP and self._talk.max_conversation_s:
             self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
+        if not self.capped and not self._forgotten:
             self._last = False
+            self._disarm(Event.LAST_OVER)
 
     def _mute(self) -> None:
         self.muted = True
@@ -691,12 +699,14 @@ class Conversation:
             self._leave()  # and the lamp says what is missing
             self._complain(self.trouble)
             return
-        if self.capped and self.link is not Link.UP:
-            self._leave()
-            self._fail(Trouble.CAP_REACHED)
-            return
         if not self._mouth.dry and self.phase is not Phase.SPEAKING:
             self._do(Action.CUT)
+        if self.capped:
+            self._hang_up_capped()
+            return
+        if self._forgotten and self.link is Link.UP:
+            self._do(Action.HANG_UP)
+            self.link = Link.CLOSING
         self._listen()
 
     def _listen(self) -> None:
@@ -773,16 +783,15 @@ class Conversation:
 
     def _forget_soon(self) -> None:
         self._do(Action.FORGET)
-        self._last = True
+        self._last = self._forgotten = True
 
     def _ask(self) -> None:
         """Something is to be said to the agent, in words."""
         if self.missing & {Trouble.SPEAKER_MISSING}:
             self._leave()
             return
-        if self.capped and self.link is not Link.UP:
-            self._leave()
-            self._fail(Trouble.CAP_REACHED)
+        if self.capped:
+            self._hang_up_capped()
             return
         self._asked = True
         self._disarm(*_IDLE)
@@ -960,7 +969,7 @@ class Conversation:
 
     @property
     def _is_to_stand(self) -> bool:
-        return self._stands and not self.muted
+        return self._stands and not self.muted and not self.missing
 
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
@@ -990,7 +999,9 @@ class Conversation:
 
     def _dial_now(self) -> None:
         wanted = self.phase is Phase.LISTENING or self._pending or self._wants_words
-        if self.link is Link.DOWN and (wanted or self._is_to_stand):
+        if self.capped:
+            self._hang_up_after()
+        elif self.link is Link.DOWN and (wanted or self._is_to_stand):
             self._dial()
 
     @property
@@ -1023,6 +1034,7 @@ class Conversation:
         wanted = self._hold or self._stands or self._ear.speaking or self._pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
+            self._disarm(Event.QUIET_OVER)
             if not self._hold and not self.armed(Event.WAIT_OVER):
                 self._arm(Event.WAIT_OVER, WAIT_S)
         elif not wanted and self._why in (Trouble.LINK_LOST, Trouble.GOING_AWAY):
@@ -1063,7 +1075,7 @@ class Conversation:
 
     def _fall_asleep(self) -> None:
         again, self._again = self._again, False
-        if again and not self.muted:  # only renewed: nobody is to notice
+        if again and not self.muted and not self.capped:  # only renewed: nobody is to notice
             self._dial()
             return
         if not self._hold:
@@ -1229,11 +1241,8 @@ class Conversation:
 
     def _rest(self) -> None:
         """Nobody talks any more: stay connected for a while, or go to sleep."""
-        refused = (
-            self.link is Link.DOWN
-            and self.trouble is not None
-            and self.trouble.retry is Retry.ON_PRESS
-        )
+        waits = self.trouble is not None and self.trouble.retry is Retry.ON_PRESS
+        refused = self.link is Link.DOWN and (waits or self.capped)
         if self._pending and not refused:
             if self.phase is Phase.SPEAKING:
                 self._do(Action.FINISH)
@@ -1279,6 +1288,9 @@ class Conversation:
             return
         self._do(Action.HANG_UP)
         self.link, self._again = Link.CLOSING, True
+        if self.phase is Phase.LISTENING:  # what is said meanwhile is kept
+            self._disarm(Event.QUIET_OVER)
+            self._arm(Event.WAIT_OVER, WAIT_S)
 
     def _renew_later(self) -> None:
         self._arm(Event.RENEWAL_DUE, RENEWAL_AGAIN_S)
@@ -1299,7 +1311,7 @@ class Conversation:
         self._leave()
 
     def _hang_up_muted(self) -> None:
-        if self.muted:
+        if self.muted or self.missing:
             self._hang_up()
 
     def _hang_up_after(self) -> None:
@@ -1338,7 +1350,7 @@ class Conversation:
         """Asleep, or in trouble if there is nothing to wake up with."""
         kept = {Event.LONG_PRESS, Event.PERMISSION_OVER} | self._standing
         self._disarm(*(event for event in Event if event not in kept))
-        self._ending = self._last = self._asked = False
+        self._ending = self._last = self._forgotten = self._asked = False
         self.phase, self.trouble = Phase.ASLEEP, None
         for trouble in (Trouble.SPEAKER_MISSING, Trouble.MICROPHONE_MISSING):
             if trouble in self.missing:

@@ -974,6 +974,7 @@ class Walk(RuleBasedStateMachine):
             if action is Action.DIAL:
                 self.sockets += 1
                 assert self.sockets == 1, "two sockets at once"
+                assert not self.desk.talk.capped, "dialled for money that is spent"
         self.desk.done.clear()
 
     @rule(event=st.sampled_from(FINGERS))
@@ -1071,6 +1072,19 @@ class Walk(RuleBasedStateMachine):
             assert talk.phase is not Phase.SPEAKING or desk.mouth.dry
 
     @invariant()
+    def a_link_that_stands_has_no_trouble(self) -> None:
+        talk = self.desk.talk
+        if talk.link is Link.UP and talk.phase is not Phase.TROUBLE:
+            assert talk.trouble is None
+
+    @invariant()
+    def who_rests_between_two_turns_will_listen(self) -> None:
+        talk = self.desk.talk
+        rests = talk.phase is Phase.RESTING and talk.link is Link.UP
+        if self.mode is not Mode.HOLD and rests and not talk.muted and not talk.missing:
+            assert talk._echoes
+
+    @invariant()
     def asleep_nobody_pays(self) -> None:
         if self.desk.talk.phase is Phase.ASLEEP and self.mode is not Mode.OPEN:
             assert self.desk.talk.link in (Link.DOWN, Link.CLOSING)
@@ -1099,7 +1113,8 @@ class OpenWalk(Walk):
     @invariant()
     def it_is_connected_or_on_its_way(self) -> None:
         talk = self.desk.talk
-        if talk._stands and not talk.muted and talk.link is Link.DOWN:
+        wanted = talk._stands and not talk.muted and not talk.missing
+        if wanted and talk.link is Link.DOWN:
             assert talk.armed(Event.REDIAL_DUE)
 
 
