@@ -94,9 +94,13 @@ class Knobs:
     async def _write(self) -> None:
         if self._book is None or not self._is_dirty:
             return
-        self._is_dirty = False
+        self._is_dirty = is_written = False
         content = msgspec.json.encode(
             _Content(VERSION, self.volume, self._setting, self.muted),
         )
-        if not await trio.to_thread.run_sync(self._book.write, content, abandon_on_cancel=True):
-            self._is_dirty = True
+        try:
+            is_written = await trio.to_thread.run_sync(
+                self._book.write, content, abandon_on_cancel=True
+            )
+        finally:  # cancelled, too: nobody knows then whether the disk has it
+            self._is_dirty = self._is_dirty or not is_written

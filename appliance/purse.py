@@ -123,8 +123,14 @@ class Purse:
         if self._book is None or not self.ledger.is_dirty:
             return
         content = self.ledger.to_bytes(trio.current_time(), self._wall())
-        if not await trio.to_thread.run_sync(self._book.write, content, abandon_on_cancel=True):
-            self.ledger.not_saved()
+        is_written = False
+        try:
+            is_written = await trio.to_thread.run_sync(
+                self._book.write, content, abandon_on_cancel=True
+            )
+        finally:  # cancelled, too: nobody knows then whether the disk has it
+            if not is_written:
+                self.ledger.not_saved()
 
     async def _watch(self) -> None:
         while True:

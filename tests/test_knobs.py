@@ -130,3 +130,25 @@ async def test_a_real_file_is_for_its_owner_only(
     await trio.sleep(1.0)
     assert path.stat().st_mode & 0o777 == 0o600
     assert Knobs(StateFile(path, VERSION), 100).muted
+
+
+async def test_what_the_disk_was_still_writing_at_the_end_is_written_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    async def slow(write: Callable[[bytes], bool], content: bytes, **_: bool) -> bool:
+        tries.append(trio.current_time())
+        await trio.sleep(0.2)
+        return write(content)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", slow)
+    book = Book()
+    knobs = Knobs(book, 100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(knobs.run)
+        knobs.mute(muted=True)
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert len(tries) == 2
+    assert Knobs(book, 100).muted

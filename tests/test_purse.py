@@ -1,5 +1,7 @@
 """The money over a restart, and the caps in time. In virtual time; the book is memory."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -115,3 +117,22 @@ async def test_a_book_that_is_not_ours_is_set_aside(autojump_clock: MockClock) -
     till = Till(book)
     assert book.aside
     assert till.purse.report()["open"] is False
+
+
+async def test_what_the_disk_was_still_writing_at_the_end_is_written_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(write: Callable[[bytes], bool], content: bytes, **_: bool) -> bool:
+        await trio.sleep(0.2)
+        return write(content)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", slow)
+    till = Till()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(till.purse.run)
+        till.purse.opened(trio.current_time())
+        await trio.sleep(10.0)
+        till.purse.closed()
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert not Till(till.book).purse.ledger.was_cut
