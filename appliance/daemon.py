@@ -252,7 +252,6 @@ class Daemon:
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
             self._mind_mute()
-            self._fingers.hold_mute()
         self._line.wake()  # what may be sent now is another thing than before
         after = self.conversation.phase
         if after is not before:
@@ -265,6 +264,7 @@ class Daemon:
         if record is not None:
             self._face.publish("turn", **record)
         self._moved.set()
+        self._fingers.hold_mute()
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:
