@@ -40,8 +40,7 @@ Decided here, where the design left room:
     connection. Who was heard whole is still answered.
   * A finger can always unmute: in `open` any press does, in `tap` a long one, which then means
     nothing else; in `hold` a double press, which `fingers.py` knows.
-  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on; so
-    does one whose microphone or speaker is missing.
+  * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on; but a
     press goes on with it. Not at the cap: there a press silences the box and hangs up.
   * An answer that dries up before its end was told may mean that nobody is there any more: the
@@ -288,7 +287,7 @@ class Cell(Enum):
     RENEW_LATER = "renew it after this"
     OPENED = "listen, if it is open"
     OPEN_UP = "listen, dial, if it is to be open"
-    HANG_UP_MUTED = "hang up, sleep, if it is muted or deaf"
+    HANG_UP_MUTED = "hang up, sleep, if it is muted"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
     ASK_END = "(its release hangs up)"
@@ -378,7 +377,6 @@ _ALL: Mapping[Event, Row] = {
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
     E.SOUND_OVER:       (_,             _,                 _,               C.REST_UNTOLD,   _,               _),
     E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
-    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
 }
 
@@ -402,6 +400,7 @@ _HOLD: Mapping[Event, Row] = {
     E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  _,                 _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 # What the finger does not change: the agent finds the ends.
@@ -420,9 +419,9 @@ _STREAMS: Mapping[Event, Row] = {
     E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
     E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
-    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               _,               _),
-    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               C.REOPEN,        C.EAR_BACK),
-    E.SPEAKER_FOUND:    (_,             _,                 _,               _,               C.REOPEN,        C.MOUTH_BACK),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               C.EAR_LOST,      _),
+    E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
+    E.SPEAKER_LOST:     (C.MOUTH_LOST,  C.MOUTH_LOST,      _,               C.MOUTH_LOST,    C.MOUTH_LOST,    _),
 }
 
 _TAP: Mapping[Event, Row] = {
@@ -696,8 +695,7 @@ class Conversation:
         if self.muted:
             return  # the lamp says why
         if self.missing:
-            self._leave()  # and the lamp says what is missing
-            self._complain(self.trouble)
+            self._leave_missing()
             return
         if not self._mouth.dry and self.phase is not Phase.SPEAKING:
             self._do(Action.CUT)
@@ -1260,6 +1258,8 @@ class Conversation:
             self._end_unconnected(spoke=spoke)
         elif self._last:
             self._hang_up()
+        elif self.missing:
+            self._leave_missing()
         else:
             self.phase, self.trouble = Phase.RESTING, None
             self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
@@ -1311,7 +1311,7 @@ class Conversation:
         self._leave()
 
     def _hang_up_muted(self) -> None:
-        if self.muted or self.missing:
+        if self.muted:
             self._hang_up()
 
     def _hang_up_after(self) -> None:
@@ -1392,9 +1392,18 @@ class Conversation:
                 self._do(Action.SHUT)
             self._do(action)
 
+    def _leave_missing(self) -> None:
+        """A card went in a turn that is over now: nobody pays for a box that cannot talk."""
+        if not self._hold:
+            self._do(Action.DISCARD)
+        self._leave()  # and the lamp says what is missing
+        self._complain(self.trouble)
+
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
+        elif not self._hold:
+            self._do(Action.DISCARD)
         self._leave()
         self._complain(Trouble.MICROPHONE_MISSING)
 

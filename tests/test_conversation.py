@@ -636,8 +636,44 @@ def test_a_microphone_that_goes_while_held_acts_as_a_release() -> None:
     assert desk.tell(Event.MICROPHONE_LOST) == [Action.END]
     desk.be_answered()
     desk.tell(Event.AUDIO_DONE)
-    desk.tell(Event.SPEAKER_DRY)
-    assert desk.wait(20.0) == [Action.HANG_UP]
+    assert Action.HANG_UP in desk.tell(Event.SPEAKER_DRY)
+    assert desk.talk.trouble is Trouble.MICROPHONE_MISSING
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("half", [Event.MICROPHONE_LOST, Event.SPEAKER_LOST])
+def test_nobody_pays_for_a_box_that_lost_half_of_itself_while_it_thought(
+    half: Event, mode: Mode
+) -> None:
+    desk = Desk(mode)
+    desk.talk.phase, desk.talk.link = Phase.THINKING, Link.UP
+    desk.tell(half)
+    desk.tell(Event.THINK_FAILED)
+    desk.wait(3.0)
+    assert (desk.talk.phase, desk.talk.link) == (Phase.TROUBLE, Link.CLOSING)
+    assert desk.talk.trouble in HARDWARE
+
+
+@pytest.mark.parametrize("lost", [Event.MICROPHONE_LOST, Event.SPEAKER_LOST])
+def test_open_dials_nothing_without_a_card_and_comes_back_with_it(lost: Event) -> None:
+    desk = Desk(Mode.OPEN)
+    desk.tell(Event.STARTED)
+    desk.connect()
+    assert desk.at(Phase.LISTENING)
+    assert {Action.DISCARD, Action.HANG_UP} <= set(desk.tell(lost))
+    desk.tell(Event.LINK_DOWN)
+    assert Action.DIAL not in desk.wait(600.0)
+    assert (desk.talk.phase, desk.talk.link) == (Phase.TROUBLE, Link.DOWN)
+    back = {Event.MICROPHONE_LOST: Event.MICROPHONE_FOUND, Event.SPEAKER_LOST: Event.SPEAKER_FOUND}
+    desk.tell(back[lost])
+    assert desk.wait(1.0) == [Action.DIAL, Action.UPGRADE]
+
+
+def test_a_press_that_meets_a_missing_microphone_in_tap_leaves_nothing_open() -> None:
+    desk = Desk(Mode.TAP)
+    desk.talk.phase, desk.talk.link = Phase.THINKING, Link.UP
+    desk.tell(Event.MICROPHONE_LOST)
+    assert Action.DISCARD in desk.tell(Event.PRESSED)
     assert desk.talk.trouble is Trouble.MICROPHONE_MISSING
 
 
@@ -1081,8 +1117,12 @@ class Walk(RuleBasedStateMachine):
     def who_rests_between_two_turns_will_listen(self) -> None:
         talk = self.desk.talk
         rests = talk.phase is Phase.RESTING and talk.link is Link.UP
-        if self.mode is not Mode.HOLD and rests and not talk.muted and not talk.missing:
+        if self.mode is not Mode.HOLD and rests and not talk.muted:
             assert talk._echoes
+
+    @invariant()
+    def nobody_rests_without_a_card(self) -> None:
+        assert self.desk.talk.phase is not Phase.RESTING or not self.desk.talk.missing
 
     @invariant()
     def asleep_nobody_pays(self) -> None:
@@ -1113,8 +1153,7 @@ class OpenWalk(Walk):
     @invariant()
     def it_is_connected_or_on_its_way(self) -> None:
         talk = self.desk.talk
-        wanted = talk._stands and not talk.muted and not talk.missing
-        if wanted and talk.link is Link.DOWN:
+        if talk._stands and not talk.muted and not talk.missing and talk.link is Link.DOWN:
             assert talk.armed(Event.REDIAL_DUE)
 
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from appliance.conversation import Link, Phase
 from appliance.errors import AgentUnreachable, Trouble
+from appliance.panel.looks import TRIPLE
 from appliance.parts import Tell
 from appliance.standin.agent import Manners
 
@@ -246,3 +247,32 @@ async def test_after_a_thousand_plugs_nothing_is_left_open(autojump_clock: MockC
         assert box.at(Phase.ASLEEP)
         assert box.room.opened == 2002
         await works(box)
+
+
+@pytest.mark.parametrize("which", CARDS, ids=["microphone", "speaker", "both"])
+@pytest.mark.parametrize("phase", [Phase.LISTENING, Phase.SPEAKING], ids=lambda it: it.value)
+@pytest.mark.parametrize("mode", ["tap", "open"])
+async def test_where_the_agent_finds_the_ends_a_card_is_missed_too_and_nobody_pays(
+    mode: str, phase: Phase, which: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    async with a_box(f'[talk]\nmode = "{mode}"') as box:
+        if mode == "tap":
+            box.button.press()
+            box.button.release()
+        await box.until(Phase.LISTENING)
+        await trio.sleep(1.0)
+        if phase is Phase.SPEAKING:
+            box.room.say(tone(1.0))
+            await box.until(phase)
+        box.room.unplug(*which)
+        await trio.sleep(5.0)
+        dials = len(box.network.dials)
+        await trio.sleep(LONG_S)
+        assert box.at(Phase.TROUBLE)
+        assert box.look is TRIPLE
+        assert box.daemon.conversation.link is Link.DOWN
+        assert len(box.network.dials) == dials
+        assert not box.daemon.utterances.is_open
+        box.room.plug(*which)
+        await trio.sleep(2 * BACK_S)
+        assert box.at(Phase.LISTENING if mode == "open" else Phase.ASLEEP)
