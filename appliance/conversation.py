@@ -650,6 +650,8 @@ class Conversation:
             self._do(Action.CALL_OFF)
         elif self._ear.unsent:
             self._do(Action.CUT, Action.CALL_OFF)
+            if self.phase is Phase.SPEAKING:
+                self._settle()
         if self.phase in (Phase.ASLEEP, Phase.TROUBLE) and self.link is Link.DIALING:
             self._do(Action.ABORT)  # `open` was coming back, or words waited
             self.link = Link.CLOSING
@@ -1316,7 +1318,7 @@ class Conversation:
 
     def _hang_up_after(self) -> None:
         """After what goes on; and a minute later whatever goes on."""
-        if self.capped and self.link is Link.DOWN:
+        if self.capped and self.link is Link.DOWN and self.phase is not Phase.SPEAKING:
             self._disarm(*_TURN)
             self._do(Action.DISCARD)
             self._hang_up_capped()

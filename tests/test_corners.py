@@ -195,3 +195,35 @@ def test_the_release_of_a_press_that_gave_a_permission_ends_nothing() -> None:
     assert desk.tell(Event.PRESSED) == [Action.ALLOW]
     assert desk.tell(Event.RELEASED) == []
     assert desk.at(Phase.LISTENING)
+
+
+# ── an answer that is not heard out ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_muted_over_an_answer_with_words_unsent_it_does_not_speak_for_ever(mode: Mode) -> None:
+    desk = Desk(mode)
+    desk.tell(Event.PRESSED)
+    desk.wait(1.0)
+    desk.connect()
+    desk.tell(Event.USER_TEXT)
+    desk.tell(Event.ANSWER_BEGAN)
+    if mode is Mode.HOLD:
+        desk.tell(Event.RELEASED)  # what was withheld is played
+        desk.talk.phase = Phase.SPEAKING
+    desk.ear.pending = desk.ear.unsent = True
+    assert Action.CUT in desk.tell(Event.MUTED)
+    assert desk.at(Phase.RESTING)
+    assert Action.HANG_UP in desk.wait(20.0)
+
+
+def test_an_answer_whose_link_was_lost_is_played_out_at_the_cap_too() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.be_answered()
+    desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
+    desk.tell(Event.CAP_REACHED)
+    assert desk.at(Phase.SPEAKING)
+    desk.tell(Event.SPEAKER_DRY)
+    assert desk.at(Phase.TROUBLE)
+    assert desk.talk.link is Link.DOWN
