@@ -1064,6 +1064,8 @@ class Conversation:
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
+        if not self._hold:
+            self._do(Action.DISCARD)  # the lamp does not say that anybody listens
         if self._pending or self._is_to_stand:
             self._redial()
 

@@ -227,3 +227,12 @@ def test_an_answer_whose_link_was_lost_is_played_out_at_the_cap_too() -> None:
     desk.tell(Event.SPEAKER_DRY)
     assert desk.at(Phase.TROUBLE)
     assert desk.talk.link is Link.DOWN
+
+
+def test_a_microphone_that_was_open_beside_a_trouble_is_shut_when_the_link_is_lost() -> None:
+    desk = in_tap()
+    desk.tell(Event.USER_TEXT)
+    desk.wait(15.0)
+    assert desk.talk.trouble is Trouble.NO_ANSWER
+    assert desk.is_open
+    assert Action.DISCARD in desk.tell(Event.LINK_LOST, Trouble.LINK_LOST)
