@@ -56,7 +56,7 @@ class Standins:
     buttons: dict[str, StandinButton] = field(default_factory=dict)
 
 
-class _Panel:
+class RealPanel:
     """The real panel, opened when it is wanted, and the way to its pins."""
 
     def __init__(self, settings: config.Panel) -> None:
@@ -68,6 +68,7 @@ class _Panel:
         return self._pins
 
     def open_lamp(self) -> Lamp | None:
+        """The lamp; None if there is to be none. `DeviceError` if it cannot be had."""
         lamp = self._settings.lamp
         if lamp.kind == "none":
             return None
@@ -78,6 +79,7 @@ class _Panel:
         return open_lamp(self._settings)
 
     def open_button(self, name: str, tell: Touched) -> Button:
+        """The button of that name. `DeviceError` if it cannot be had."""
         self._find_way()
         from appliance.panel.button import Button as RealButton  # noqa: PLC0415  # see above
 
@@ -135,7 +137,7 @@ def real_parts(
     """
     settings = with_rate(settings)
     open_microphone, open_speaker = cards(settings.audio)
-    panel = _Panel(settings.panel)
+    panel = RealPanel(settings.panel)
     return _parts(
         settings,
         environ,
@@ -265,13 +267,14 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 
     Where it cannot be made the box works on, and forgets at each start.
     """
-    folder = _state_name(environ)
+    folder = state_name(environ)
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
-def _state_name(environ: Mapping[str, str]) -> Path:
+def state_name(environ: Mapping[str, str]) -> Path:
+    """The same, not made."""
     given = environ.get("STATE_DIRECTORY")
     if given:
         return Path(given.split(":")[0])

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
     command("echo", "measure how loud the box hears itself, and what duplex that allows", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
+    command("doctor", "look at everything, and say what is wrong and what to do", _doctor)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
     kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
     _add_what_a_daemon_is_asked(command)
@@ -118,7 +119,7 @@ def _add_what_a_daemon_is_asked(command: Callable[..., argparse.ArgumentParser])
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else -1
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("wanted 0 to 65535")
     return port
@@ -156,6 +157,13 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
     if arguments.config is None and not SETTINGS.exists():
         return config.parse("", "the defaults")
     return config.read(arguments.config or SETTINGS)
+
+
+def _source(arguments: argparse.Namespace) -> str:
+    """What was read as the settings, in words."""
+    if arguments.config is None and not SETTINGS.exists():
+        return f"the defaults: there is no {SETTINGS}"
+    return str(arguments.config or SETTINGS)
 
 
 def _print_json(value: object) -> None:
@@ -397,21 +405,58 @@ def _refuse_beside_a_daemon(path: Path) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from appliance import assembly, config
 
-    settings = _settings(arguments)
-    if not settings.agent.key_command:
-        config.key(settings.agent.url, os.environ)
+    try:
+        settings = _settings(arguments)
+        if not settings.agent.key_command:
+            config.key(settings.agent.url, os.environ)
+    except ConfigError as error:
+        if arguments.json:
+            _print_json({"ok": False, "faults": error.faults})
+            return WRONG_SETTINGS
+        raise
     kit = settings.panel.kit
     rate_hz = assembly.with_rate(settings).audio.rate_hz
     advice = assembly.card_advice(settings)
     if arguments.json:
         _print_json({"ok": True, "kit": kit or None, "rate_hz": rate_hz, "advice": advice})
         return 0
-    print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    over = f", over those of the kit {kit}" if kit else ""
+    print(f"the settings can be used ({_source(arguments)}){over}")
     if settings.audio.rate_hz != rate_hz:
         print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
     for words in advice:
         print(f"advice: {words}")
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import functools
+    import logging
+
+    import trio
+
+    from appliance import checkup
+    from appliance.host import doctor
+
+    logging.getLogger("appliance").addHandler(logging.NullHandler())  # the findings tell it
+    findings: list[doctor.Finding] = []
+
+    def tell(finding: doctor.Finding) -> None:
+        findings.append(finding)
+        if arguments.json:
+            _print_json(finding.told)
+        else:
+            print("\n".join(finding.lines), flush=True)
+
+    read = functools.partial(_settings, arguments)
+    socket_path = arguments.socket or _socket()
+    trio.run(checkup.examine, read, _source(arguments), socket_path, tell)
+    if not arguments.json:
+        print(f"\n{doctor.summary(findings)}")
+    wrong = [it.check for it in findings if it.state is doctor.State.FAULT]
+    if not wrong:
+        return 0
+    return WRONG_SETTINGS if "settings" in wrong else FAILED
 
 
 def _kits(arguments: argparse.Namespace) -> int:

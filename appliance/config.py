@@ -384,7 +384,7 @@ def _look_for_canceller(reader: Reader, echo: str) -> None:
     """Find out now that a package is not there, not when the box is to start."""
     is_there = find_spec("livekit") is not None and find_spec("livekit.rtc") is not None
     if echo == "webrtc" and not is_there:
-        words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
+        words = "it needs the extra dsp: pip install 'voice-appliance[dsp]', install.sh --extra dsp"
         reader.tell("[audio]", "echo", echo, words)
 
 

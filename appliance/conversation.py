@@ -27,7 +27,8 @@ Decided here, where the design left room:
     sample that has left the card, whatever phase that is by then: an answer that goes on shuts it
     again, a press opens it at once, and it waits for nobody who has yet to say that it was the end.
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
-    for 3 s. A missing microphone or speaker shows until it is back.
+    for 3 s, and where the microphone opens then, until its sentence has been said. A missing
+    microphone or speaker shows until it is back.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
     merely came to stand: a server that accepts and then fails is not dialled in a loop.
   * An answer withheld under a held button that belongs to an earlier utterance (its text came
@@ -330,7 +331,7 @@ class Cell(Enum):
     END_IF_DRY = "rest once it has been played"
     END_IF_DONE = "rest; after 1.5 s if its end was not told"
     REST_UNHEARD = "rest, if it was the awaited one"
-    REST = "rest"
+    REST_ONCE_SAID = "rest, once it has been said"
     REST_UNTOLD = "rest, its end was not told"
     HANG_UP = "hang up, sleep"
     HANG_UP_AFTER = "hang up after the answer"
@@ -376,7 +377,7 @@ _ALL: Mapping[Event, Row] = {
     E.AUDIO_DONE:       (_,             _,                 C.REST_UNHEARD,  C.END_IF_DRY,    _,               _),
     E.SPEAKER_DRY:      (_,             _,                 _,               C.END_IF_DONE,   _,               _),
     E.SOUND_OVER:       (_,             _,                 _,               C.REST_UNTOLD,   _,               _),
-    E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST),
+    E.TROUBLE_OVER:     (_,             _,                 _,               _,               _,               C.REST_ONCE_SAID),
     E.SPEAKER_FOUND:    (_,             _,                 _,               _,               _,               C.MOUTH_BACK),
 }
 
@@ -493,6 +494,8 @@ class Conversation:
         self.capped = False  # the owner's money is spent: nothing is dialled
         self.asks_permission = False  # a press would allow what the agent wants to do
         self.complaint: Trouble | None = None  # what is to be heard of last
+        self.is_telling: Callable[[], bool] = lambda: False  # the box itself speaks, or is about to
+        self._told = False  # it did, when it was last asked
         self._talk = talk
         self._ear = ear
         self._mouth = mouth
@@ -1239,6 +1242,14 @@ class Conversation:
     def _rest_unheard(self) -> None:
         """The answer had no sound; but the end of a dead answer, or of none, says nothing."""
         if self.armed(Event.THINK_OVER) and not self._mouth.discarding:
+            self._rest()
+
+    def _rest_once_said(self) -> None:
+        """In `tap` and `open` the microphone opens then, and that would cut the sentence off."""
+        was_telling, self._told = self._told, not self._hold and self.is_telling()
+        if self._told or was_telling:
+            self._arm(Event.TROUBLE_OVER, ECHO_S)  # the walls still have it
+        else:
             self._rest()
 
     def _rest(self) -> None:

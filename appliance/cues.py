@@ -110,9 +110,18 @@ class Cues:
         elif action is Action.CUE_TROUBLE:
             self._sound(action)
 
+    @property
+    def is_busy(self) -> bool:
+        """Something sounds, or a sentence is being made."""
+        return self._voice.is_own or self._wish is not None
+
     def hush(self) -> bool:
         """Silence; what was to be said is not. Whether anything had sounded."""
         self._wish = None
+        return self.end()
+
+    def end(self) -> bool:
+        """What sounds is over; what is being made goes on. Whether anything had sounded."""
         was_heard = self._voice.stop()
         if was_heard:
             self._speaker.hush()

@@ -141,6 +141,7 @@ class Daemon:
         )
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
+        self.conversation.is_telling = lambda: self._cues.is_busy
         self.echo: Echo | None = None
         if parts.canceller is not None:
             self.echo = Echo(
@@ -406,7 +407,8 @@ class Daemon:
 
     def _fell_dry(self) -> None:
         if self._voice.is_own:
-            self._fall_silent()
+            self._cues.end()
+            self.utterances.forget_preroll()
         else:
             self.tell(Event.SPEAKER_DRY)
 

@@ -8,12 +8,12 @@ tell when a key goes up), Ctrl-D ends. Without a key the agent is the stand-in, 
 
 import sys
 import wave
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Literal, Protocol
 
 import trio
 
@@ -67,14 +67,20 @@ class Recorder:
         Raises:
             DeviceError: it cannot be written there.
         """
-        try:
-            with wave.open(str(path), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(SAMPLE_BYTES)
-                file.setframerate(self.form.rate_hz)
-                file.writeframes(bytes(self.sound))
-        except OSError as error:
-            raise DeviceError(f"{path}: {error.strerror}") from error
+        with _opened(path, "wb") as raw, wave.open(raw, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(SAMPLE_BYTES)
+            file.setframerate(self.form.rate_hz)
+            file.writeframes(bytes(self.sound))
+
+
+@contextmanager
+def _opened(path: Path, mode: Literal["ab", "wb"]) -> Iterator[IO[bytes]]:
+    try:
+        with path.open(mode) as file:
+            yield file
+    except OSError as error:
+        raise DeviceError(f"{path}: {error.strerror}") from error
 
 
 def spoken(name: str, rate_hz: int) -> bytes:
@@ -127,6 +133,8 @@ async def run(
         DemoFailed: the conversation did not go as it should.
         DeviceError: the file cannot be written, or a loopback port cannot be had.
     """
+    with _opened(output, "ab"):
+        pass  # that it cannot be written is told before the conversation, not after it
     async with _an_agent(settings, environ, standin=standin, say=say) as (wanted, agent):
         is_standin = standin or not assembly.has_card()
         ours = assembly.with_rate(wanted, standin=is_standin)

@@ -94,13 +94,14 @@ class Knobs:
     async def _write(self) -> None:
         if self._book is None or not self._is_dirty:
             return
-        self._is_dirty = is_written = False
+        self._is_dirty = False
         content = msgspec.json.encode(
             _Content(VERSION, self.volume, self._setting, self.muted),
         )
+        has_it = False
         try:
-            is_written = await trio.to_thread.run_sync(
-                self._book.write, content, abandon_on_cancel=True
-            )
-        finally:  # cancelled, too: nobody knows then whether the disk has it
-            self._is_dirty = self._is_dirty or not is_written
+            write = self._book.write
+            has_it = await trio.to_thread.run_sync(write, content, abandon_on_cancel=True)
+        finally:
+            if not has_it:  # also if the box stops meanwhile: the thread may not live to see it
+                self._is_dirty = True

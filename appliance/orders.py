@@ -65,6 +65,7 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
+            "muted": talk.muted,
             "trouble": talk.trouble.slug if talk.trouble else None,
         }
 

@@ -123,13 +123,12 @@ class Purse:
         if self._book is None or not self.ledger.is_dirty:
             return
         content = self.ledger.to_bytes(trio.current_time(), self._wall())
-        is_written = False
+        has_it = False
         try:
-            is_written = await trio.to_thread.run_sync(
-                self._book.write, content, abandon_on_cancel=True
-            )
-        finally:  # cancelled, too: nobody knows then whether the disk has it
-            if not is_written:
+            write = self._book.write
+            has_it = await trio.to_thread.run_sync(write, content, abandon_on_cancel=True)
+        finally:
+            if not has_it:  # also if the box stops meanwhile: the thread may not live to see it
                 self.ledger.not_saved()
 
     async def _watch(self) -> None:

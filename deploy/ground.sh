@@ -18,11 +18,11 @@ readonly RUN_PACKAGES=(
     ca-certificates gcc libasound2-dev libasound2-plugins libc6-dev libsystemd-dev pkg-config
     python3 python3-dev python3-venv
 )
-readonly TEST_PACKAGES=(alsa-utils git pulseaudio pulseaudio-utils shellcheck)
-# The emulated machine of tests/lab: QEMU, and what its Debian is built with.
+readonly TEST_PACKAGES=(alsa-utils git pulseaudio pulseaudio-utils shellcheck systemd)
+# The emulated machine and the containers of tests/lab, and what their Debian is built with.
 readonly LAB_PACKAGES=(
-    cpio device-tree-compiler e2fsprogs kmod mmdebstrap openssh-client qemu-system-arm
-    qemu-user-static qemu-utils util-linux xz-utils zstd
+    cpio device-tree-compiler e2fsprogs iproute2 kmod mmdebstrap openssh-client qemu-system-arm
+    qemu-user-static qemu-utils systemd-container util-linux xz-utils zstd
 )
 
 say() { printf '%s\n' "set-up: $*" >&2; }

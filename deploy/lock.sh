@@ -10,6 +10,6 @@ source deploy/ground.sh
 find_uv
 command=(
     pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url
-    --extra pi --group build --group test --output-file "$LOCK" pyproject.toml
+    --all-extras --group build --group test --output-file "$LOCK" pyproject.toml
 )
 run_uv "${command[@]}" --quiet --custom-compile-command "deploy/lock.sh: uv ${command[*]}" "$@"

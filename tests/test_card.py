@@ -267,4 +267,15 @@ def test_check_opens_no_card_where_the_rate_is_given(
 ) -> None:
     monkeypatch.delattr("appliance.assembly.native_rates")
     assert check("", tmp_path) == 0
-    assert capsys.readouterr().out == "the settings can be used\n"
+    assert capsys.readouterr().out == f"the settings can be used ({tmp_path}/config.toml)\n"
+
+
+def test_check_tells_faults_to_a_program_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check("rate_hz = 1\nvolume = 101", tmp_path, "--json") == 78
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert told["ok"] is False
+    assert len(told["faults"]) == 2
+    assert not captured.err

@@ -477,6 +477,22 @@ async def test_in_tap_the_agent_hears_nothing_of_a_complaint(autojump_clock: Moc
         assert tone(0.8, hz=700)[4000:8000] in heard_by(box)
 
 
+async def test_in_tap_a_late_complaint_is_said_to_its_end_before_the_box_listens(
+    autojump_clock: MockClock,
+) -> None:
+    manners = Manners(mute_turns=frozenset({1}), audio_done=False)
+    settings = '[talk]\nmode = "tap"\n[audio]\nlead_in_ms = 1000'
+    async with a_box(settings, manners) as box:
+        await press_and_let_go(box)
+        box.room.say(tone(1.0))
+        await box.until(Phase.TROUBLE)
+        sent = len(heard_by(box))
+        await box.until(Phase.LISTENING)
+        assert sentence("no-answer") in box.spoken()
+        assert 0.3 <= trio.current_time() - ends_s(box) <= 0.6, "and the walls have it no more"
+        assert not any(heard_by(box)[sent:])
+
+
 async def test_in_tap_with_full_duplex_the_microphone_stays_open(
     autojump_clock: MockClock,
 ) -> None:
@@ -540,3 +556,18 @@ async def test_a_sentence_that_is_overtaken_is_not_begun(autojump_clock: MockClo
         box.button.press()
         await trio.sleep(3.0)
         assert said(box) == []
+
+
+async def test_a_sentence_that_takes_its_time_outlives_the_cue_before_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box("[cues]\nlistening = true\n[audio]\nlead_in_ms = 400") as box:
+        box.network.fails = REFUSED
+        await press_and_let_go(box, 0.3)
+        for _ in range(20):  # it is being made
+            await trio.lowlevel.checkpoint()
+        assert said(box) == ["listening"]
+        autojump_clock.jump(0.5)  # as long as a small board takes
+        await trio.sleep(10.0)
+        assert said(box) == ["listening", "key-refused"]
+        assert sentence("key-refused") in box.spoken()

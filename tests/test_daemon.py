@@ -545,7 +545,12 @@ async def test_muted_while_held_nothing_more_leaves_the_box(autojump_clock: Mock
         box.button.press()
         box.room.say(tone(5.0))
         await trio.sleep(1.0)
-        box.daemon.commands()["mute"]()
+        assert box.daemon.commands()["mute"]() == {
+            "phase": "resting",
+            "link": "up",
+            "muted": True,
+            "trouble": None,
+        }
         heard = heard_by(box)
         await trio.sleep(10.0)
         assert heard_by(box) == heard

@@ -356,7 +356,7 @@ def test_a_missing_package_is_named_by_whoever_reads_the_settings(
     file = tmp_path / "config.toml"
     file.write_text(WANTED)
     assert cli.main([command, "--config", str(file)]) == 78
-    words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
+    words = "it needs the extra dsp: pip install 'voice-appliance[dsp]', install.sh --extra dsp"
     assert capsys.readouterr().err == f'{file}: [audio] echo = "webrtc": {words}\n'
 
 

@@ -53,6 +53,7 @@ FLOOR_OF = {
     "panel.catalogue": "ground",
     "panel.dimmer": "ground",
     "panel.kits": "ground",
+    "host.doctor": "ground",
     "host.spend": "ground",
     "host.turns": "ground",
     "sound.companding": "ground",
@@ -82,6 +83,7 @@ FLOOR_OF = {
     "host.command": "hands",
     "host.credential": "hands",
     "host.keep": "hands",
+    "host.machine": "hands",
     "host.journal": "hands",
     "host.crash": "hands",
     "host.state": "hands",
@@ -120,6 +122,7 @@ FLOOR_OF = {
     "daemon": "household",
     # door: where words come in and real parts are chosen
     "assembly": "door",
+    "checkup": "door",
     "cli": "door",
     "demo": "door",
     "__main__": "door",
@@ -407,7 +410,7 @@ def find_tool(*words: str) -> list[str]:
         (
             "shellcheck",
             "-x",
-            *map(str, (*TOP.glob("deploy/*.sh"), *TOP.glob("tests/*/*.sh"))),
+            *map(str, (*TOP.glob("deploy/**/*.sh"), *TOP.glob("tests/**/*.sh"))),
             ".ci/run",
         ),
     ],

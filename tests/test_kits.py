@@ -130,7 +130,7 @@ def test_check_says_over_which_kit(
     file = tmp_path_factory.mktemp("settings") / "config.toml"
     file.write_text("panel.kit = 'codec-zero'")
     said = run(capsys, "check", "--config", str(file))
-    assert said.startswith("the settings can be used, over those of the kit codec-zero\n")
+    assert said.startswith(f"the settings can be used ({file}), over those of the kit codec-zero\n")
     told = json.loads(run(capsys, "check", "--json", "--config", str(file)))
     assert (told["ok"], told["kit"], told["rate_hz"]) == (True, "codec-zero", 16000)
     assert ["no card 'Zero'" in words for words in told["advice"]] == [True]

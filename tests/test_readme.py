@@ -70,7 +70,8 @@ def test_its_troubles_exist() -> None:
         word for row in rows if row.strip() for word in re.findall(r"`(.+?)`", row.split("|")[1])
     }
     assert len(told) > 10
-    assert told <= {trouble.slug for trouble in Trouble}
+    by_themselves = {Trouble.GOING_AWAY.slug, Trouble.END_TURN_REFUSED.slug}  # tried again at once
+    assert told == {trouble.slug for trouble in Trouble} - by_themselves
 
 
 def test_its_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:

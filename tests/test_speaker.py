@@ -1,8 +1,9 @@
 """The mouth, in a room of virtual time: what is heard of an answer, when, and what it tells."""
 
 from array import array
+from bisect import bisect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import trio
@@ -206,19 +207,51 @@ async def test_an_amplifier_is_woken_by_silence_and_loses_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     room = Room(FORM.rate_hz)
-    for lead_in_s, given_s in ((0.05, 0.05), (2.0, 0.1)):  # at most half the card's buffer
+    for lead_in_s in (0.05, 0.1, 0.15, 0.2, 0.21, 2.0):  # shorter and longer than the buffer
         mouth = Mouth(room, room.open_speaker, lead_in_s=lead_in_s)
         nursery.start_soon(mouth.speaker.run)
         await wait_all_tasks_blocked()
         began_s = trio.current_time()
         mouth.hear(noise(1.0), whole=True)
-        await trio.sleep(1.5)
+        await trio.sleep(lead_in_s + 1.5)
         mouth.speaker.hush()
         assert room.heard[-1][0] == began_s
-        silence = FORM.silence(FORM.frames_of(given_s))
+        silence = FORM.silence(FORM.frames_of(lead_in_s))
         assert room.heard[-1][1].startswith(silence + noise(1.0))
         [dry_s] = mouth.times("dry")
-        assert dry_s == at(began_s + given_s + 1.0)
+        assert dry_s == at(began_s + lead_in_s + 1.0)
+
+
+def beginning(sound: bytes, within: bytes) -> bytes:
+    """As much of the beginning of a sound as can be found; a few samples may be any sound's."""
+    frames = bisect(range(len(sound) // 2), 0, key=lambda n: sound[: 2 * n + 2] not in within)
+    return sound[: 2 * frames] if frames > 4 else b""
+
+
+@pytest.mark.parametrize("lead_in_s", [0.0, 0.09, 0.5])
+@pytest.mark.parametrize("edge_s", [0.0, 0.003])
+async def test_of_a_silenced_answer_it_is_known_how_much_was_heard(
+    edge_s: float, lead_in_s: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    room = Room(FORM.rate_hz)
+    mouth = Mouth(room, room.open_speaker, lead_in_s=lead_in_s, edge_s=edge_s)
+    nursery.start_soon(mouth.speaker.run)
+    await wait_all_tasks_blocked()
+    for after_s in (0.0, 0.01, 0.08, 0.3, 0.55, 0.605, 0.62, 0.7, 0.9):
+        mouth.hear(noise(0.25, 1))
+        mouth.hear(noise(0.25, 2))  # and dry after 0.5 s
+        began_s = trio.current_time()
+        with trio.move_on_at(began_s + lead_in_s + after_s):
+            await trio.sleep(lead_in_s + 0.6)
+            mouth.hear(noise(1.0, 3), whole=True)
+            await trio.sleep_forever()
+        given = mouth.answers.read_bytes
+        heard = given - mouth.speaker.hush()
+        mouth.cut()
+        played = room.heard[-1][1] if room.heard and room.heard[-1][0] >= began_s else b""
+        pieces = noise(0.25, 1) + noise(0.25, 2), noise(1.0, 3)
+        assert heard == sum(len(beginning(piece, played)) for piece in pieces)
+        await trio.sleep(1.0)
 
 
 async def test_a_card_with_two_channels_gets_the_same_on_both(
@@ -728,6 +761,33 @@ async def test_whatever_fails_one_stream_is_open_and_at_the_end_none(
 
 
 # What it costs
+
+
+class Lumpy(StandinPlayback):
+    """A card of a sound server, whose count moves once a period."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room)
+        self.chain = replace(self.chain, converter="sound server", is_kernels=False)
+
+    def queued_frames(self) -> int:
+        queued = super().queued_frames()
+        return queued + -queued % PERIOD
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.333, 0.415, 0.4251])
+async def test_a_card_that_counts_in_lumps_does_not_run_empty_behind_an_answer(
+    seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    room = Room(FORM.rate_hz)
+    mouth = Mouth(room, lambda: Lumpy(room))
+    nursery.start_soon(mouth.speaker.run)
+    await wait_all_tasks_blocked()
+    mouth.hear(noise(seconds))
+    await trio.sleep(seconds + 0.5)
+    assert mouth.speaker.status()["xruns"] == 0
+    assert len(room.heard) == 1
+    assert without_silence(room.heard[0][1]) == noise(seconds)
 
 
 @pytest.mark.parametrize("pace", [1, 8, 1000])

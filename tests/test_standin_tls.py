@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio_websocket import open_websocket
 
+from appliance import cli
 from appliance.errors import DeviceError
 from appliance.standin import certificate
 from appliance.standin.agent import PATH, Manners, StandinAgent
@@ -113,3 +114,12 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path, monkeypatch: pytest.Mo
     broken.unlink()
     with pytest.raises(DeviceError, match="there is no `openssl` here"):
         certificate.make(tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize("port", ["x", "", "-1", "65536", "1.5"])
+def test_a_port_that_is_none_is_refused_with_what_was_wanted(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["agent", f"--port={port}"])
+    assert "argument --port: wanted 0 to 65535" in capsys.readouterr().err

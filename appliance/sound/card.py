@@ -205,10 +205,10 @@ class _Stream:
         self._timed = self._wakes > WAKES_MAX * periods
         self._wakes, self._wakes_since_s = 0, now_s
 
-    def _fault(self) -> None:
-        """An xrun. A card that gives nothing else is dead."""
-        self.xruns += 1
-        if self.xruns == 1:
+    def _fault(self, *, lost: bool = True) -> None:
+        """An xrun, that lost sound or not. A card that gives nothing else is dead."""
+        self.xruns += lost
+        if lost and self.xruns == 1:
             log.warning("%r had an xrun, sound was lost; `status` counts them", self.name)
         self._faults += 1
         if self._faults > FAULTS_MAX:
@@ -330,7 +330,9 @@ class AlsaPlayback(_Stream):
                 raise DeviceError(f"{self.name!r}: {error}") from error
             if frames != -errno.EPIPE:
                 break
-            self._fault()  # nothing was taken, and the stream is prepared again
+            # Nothing was taken, and the stream is prepared again. If what comes is silence the card
+            # had played all that there was: a sound server's count tells so up to 20 ms late.
+            self._fault(lost=any(sound))
         if frames > 0:
             self._faults = 0
         return max(frames, 0)

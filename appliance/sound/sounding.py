@@ -48,6 +48,18 @@ async def sound_out(
         return chirp.find(one, bytes(recorder.sound), first, form)
 
 
+async def hear(microphone: Capture, seconds: float) -> bytes:
+    """What an open microphone hears from now on for so long; one channel. Does not close it.
+
+    Raises:
+        DeviceError: it failed.
+    """
+    form = microphone.form
+    recorder = _Recorder(microphone)
+    await recorder.until(form.frames_of(SETTLE_S + seconds))
+    return bytes(recorder.sound[form.frames_of(SETTLE_S) * SAMPLE_BYTES :])
+
+
 class _Recorder:
     def __init__(self, card: Capture) -> None:
         self.sound = bytearray()  # one channel

@@ -31,7 +31,9 @@ from appliance.sound.volume import Gains
 
 log = logging.getLogger("appliance.sound")
 
-MARGIN_S = 0.005  # a card that has no more sound left than this is given silence
+# A card that has no more sound left than this is given silence. A sound server's count moves in
+# lumps (PulseAudio's of a period, so that 7 of 8 answers ran empty), which comes on top of it.
+MARGIN_S = 0.005
 WAIT_MIN_S = 0.001  # a card's count may lag behind the clock by a little
 
 
@@ -114,12 +116,15 @@ class Speaker:
         self._edge_s = edge_s
         self._edges = Edges(0)
         self._lead_in_s = lead_in_s
+        self._lead_in = 0  # frames of it that are still to be written
         self._tap = _Tap(played) if played is not None else None
         self._gains = Gains()
         self._card: Playback | None = None
+        self._margin = 0  # frames
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
-        self._last_real = 0  # the count of `_written` behind the last sample of an answer
+        self._first_real = 0  # the count of `_written` before the sound that was written last,
+        self._last_real = 0  # and behind it: between is no silence of ours
         self._out = 0  # frames that had left the card when it was last looked at,
         self._moved_s = 0.0  # and when that count last moved
         self._woken = trio.Event()
@@ -164,7 +169,7 @@ class Speaker:
             self._runs = False
             try:
                 out = self._written - self._card.queued_frames()
-                unheard = max(0, self._last_real - out) * SAMPLE_BYTES
+                unheard = max(0, self._last_real - max(out, self._first_real)) * SAMPLE_BYTES
                 if self._tap is not None:
                     self._tap.cut(out)
                 self._card.drop()
@@ -181,6 +186,8 @@ class Speaker:
 
     async def _use(self, card: Playback) -> None:
         self._card, self._edges = card, Edges(card.form.frames_of(self._edge_s))
+        lump = 0 if card.chain.is_kernels else card.period_frames
+        self._margin = card.form.frames_of(MARGIN_S) + lump
         try:
             await self._play(card)
         finally:
@@ -222,7 +229,7 @@ class Speaker:
 
         Or until the last sample of what there was leaves the card: the lamp goes by it.
         """
-        spare = queued - card.form.frames_of(MARGIN_S)
+        spare = queued - self._margin
         left = self._last_real - (self._written - queued)
         if left > 0:
             spare = min(spare, left)
@@ -241,34 +248,51 @@ class Speaker:
 
     def _start(self, card: Playback) -> None:
         """The first write: what is prebuffered, behind the lead-in."""
-        self._runs, self._written, self._last_real = True, 0, 0
+        self._runs, self._written, self._first_real, self._last_real = True, 0, 0, 0
         self._out, self._moved_s = -1, trio.current_time()
         self._edges.start()
         if self._tap is not None:
             self._tap.start()
-        lead_in = min(card.form.frames_of(self._lead_in_s), card.buffer_frames // 2)
-        self._fill(card, lead_in)
-        self._began()
+        self._lead_in = card.form.frames_of(self._lead_in_s)
+        self._fill(card)
 
-    def _fill(self, card: Playback, lead_in: int = 0) -> None:
+    def _fill(self, card: Playback) -> None:
         """Write what there is, as far as there is room; silence only when the card runs empty.
 
         As late as that, because what the network is late with may still come in time.
         """
+        self._lead(card)
         queued = card.queued_frames()
-        room = card.buffer_frames - queued - lead_in - self._edges.room
+        room = card.buffer_frames - queued - max(self._lead_in, self._edges.room)
         if room > 0 and self._answers.flows(trio.current_time()):
-            gain = self._gains.cues if self._answers.is_own else self._gains.answers
-            sound = amplified(self._answers.read(room * SAMPLE_BYTES), gain)
-            self._write(card, padded(self._edges.before(sound), lead_in) + sound)
-            self._last_real = self._written
-        elif queued <= card.form.frames_of(MARGIN_S):
+            self._give(card, room)
+        elif queued <= self._margin:
             self._answers.starve()
             if edge := self._edges.after():
                 self._write(card, edge)
                 self._last_real = self._written
             to_border = -self._written % card.period_frames
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
+
+    def _lead(self, card: Playback) -> None:
+        """As much of a long lead-in as there is room for; its end is written with the sound."""
+        if self._written or self._lead_in > card.buffer_frames // 2:
+            room = card.buffer_frames - card.queued_frames()
+            silence = max(0, min(self._lead_in - self._edges.room, room))
+            self._write(card, bytes(silence * SAMPLE_BYTES))
+            self._lead_in -= silence
+
+    def _give(self, card: Playback, room: int) -> None:
+        """Sound for so many frames, behind the lead-in and the rise to it."""
+        gain = self._gains.cues if self._answers.is_own else self._gains.answers
+        sound = amplified(self._answers.read(room * SAMPLE_BYTES), gain)
+        is_first, follows = not self._last_real, self._written == self._last_real > 0
+        self._write(card, padded(self._edges.before(sound), self._lead_in) + sound)
+        self._lead_in, self._last_real = 0, self._written
+        if not follows:
+            self._first_real = self._written - len(sound) // SAMPLE_BYTES
+        if is_first:
+            self._began()
 
     def _write(self, card: Playback, sound: bytes) -> None:
         """All of it: room was asked for before."""

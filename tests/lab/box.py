@@ -60,6 +60,8 @@ def until(is_so: Callable[[], bool], what: str) -> None:
 class Box:
     """A daemon and its agent. Entering starts both and waits until all parts are open."""
 
+    SOCKET = f"{FOLDER}/control.sock"
+
     def __init__(self, machine: Machine, folder: Path, *, pins: str) -> None:
         self.machine = machine
         self.pins = pins
@@ -67,7 +69,7 @@ class Box:
         self.pid = 0
         self._folder = folder
         self._agent: Process | None = None
-        self._socket = machine.reach_socket(f"{FOLDER}/control.sock")
+        self._socket = machine.reach_socket(self.SOCKET)
 
     def __enter__(self) -> Self:
         try:
@@ -84,8 +86,8 @@ class Box:
 
     def close(self) -> None:
         """End both; the next one finds nothing of them, the button released, the card there."""
-        if self.pid and self.machine.lives(self.pid):
-            self.machine.end(self.pid, signal.SIGKILL)
+        if self.pid:
+            self.end()
         self.machine.release(BUTTON)
         self.machine.plug_card()
         if self._agent is not None:
@@ -96,20 +98,28 @@ class Box:
         agent = self._agent
         until(lambda: bool(agent.told), "the agent does not listen")
         port = self.machine.lend_port(urlsplit(agent.told[0]["url"]).port or 0)
-        settings = SETTINGS.format(port=port, pins=self.pins, lamp=LAMP, button=BUTTON)
-        self.machine.run(
-            f"rm -rf {FOLDER} && mkdir -p {FOLDER}/state && cat >{FOLDER}/config.toml",
-            stdin=settings.encode(),
-        )
-        self.pid = self.machine.launch(
-            f"env STATE_DIRECTORY={FOLDER}/state {PYTHON} -m appliance run"
-            f" --config {FOLDER}/config.toml --socket {FOLDER}/control.sock",
-            log=f"{FOLDER}/log",
-        )
+        self.pid = self.begin(SETTINGS.format(port=port, pins=self.pins, lamp=LAMP, button=BUTTON))
         until(self._is_open, "its parts do not open")
         threading.Thread(target=self._watch, daemon=True).start()
         until(lambda: bool(self.events), "it tells nothing")
         self.machine.look(LAMP)
+
+    def begin(self, settings: str) -> int:
+        """Start the daemon; its process id in the guest."""
+        self.machine.run(
+            f"rm -rf {FOLDER} && mkdir -p {FOLDER}/state && cat >{FOLDER}/config.toml",
+            stdin=settings.encode(),
+        )
+        return self.machine.launch(
+            f"env STATE_DIRECTORY={FOLDER}/state {PYTHON} -m appliance run"
+            f" --config {FOLDER}/config.toml --socket {self.SOCKET}",
+            log=f"{FOLDER}/log",
+        )
+
+    def end(self) -> None:
+        """End the daemon, if it lives."""
+        if self.machine.lives(self.pid):
+            self.machine.end(self.pid, signal.SIGKILL)
 
     # ── what it says ─────────────────────────────────────────────────────────────────────────
 

@@ -19,12 +19,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=deploy/ground.sh
 source deploy/ground.sh
+# shellcheck source=deploy/debian.sh
+source deploy/debian.sh
 
 readonly SUITE=trixie
 readonly LAB=tests/lab
-readonly RECIPE=("$LAB"/{build.sh,prepare.sh,init.sh,gpio_sim_lab.c,hardware.py})
-readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/voice-appliance/lab
-readonly KEPT_DAYS=14  # a machine that nobody used for so long goes when another is built
+readonly RECIPE=(
+    "$LAB"/{build.sh,board.sh,prepare.sh,init.sh,gpio_sim_lab.c,hardware.py}
+    deploy/{debian.sh,wheels.sh,wheelhouse.sh}
+)
+readonly MACHINES=$CACHE/lab
 
 readonly COMMON=(
     alsa-utils ca-certificates dbus gpiod iproute2 kmod libasound2t64 libsystemd0 openssh-server
@@ -36,11 +40,7 @@ readonly BASE=(
     init-system-helpers libc-bin libpam-modules libpam-runtime login login.defs mount ncurses-base
     passwd sed sysvinit-utils tar util-linux
 )
-readonly BUILDER=(
-    gcc gcc-14-aarch64-linux-gnu libasound2-dev:arm64 libc6-dev-arm64-cross
-    libpython3.13-dev:arm64 libsystemd-dev:arm64 make pkg-config python3-dev python3-pip
-    python3-venv swig xz-utils
-)
+readonly BUILDER=(gcc gcc-14-aarch64-linux-gnu libc6-dev-arm64-cross make xz-utils)
 # Of the kernel's modules, what this machine can have any use for.
 readonly MODULES=(block char gpio net/virtio_net.ko.xz net/net_failover.ko.xz virtio)
 readonly SLOW_UNITS=(
@@ -53,42 +53,10 @@ name_the_machine() {
     { cat "${RECIPE[@]}" "$LOCK" && qemu-system-aarch64 --version; } | sha256sum | cut -c 1-16
 }
 
-# Sets SOURCES: this machine's own, naming SUITE in place of its own suite.
-find_sources() {
-    local codename file
-    grep -qs '^ID=debian$' /etc/os-release || give_up "the lab's machine is built on Debian"
-    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
-        if grep -qs "^\(Suites:\|deb \).*\b$codename\b" "$file"; then
-            SOURCES=$(sed "s/\b$codename\b/$SUITE/g" "$file")
-            return
-        fi
-    done
-    give_up "the lab needs Debian's own package sources, and there is no debian.sources to be found"
-}
-
-# Takes architecture, variant, folder, further options of mmdebstrap; then `--` and packages.
 # shellcheck disable=SC2317  # called by way of `steps`
-make_tree() {
-    local architecture=$1 variant=$2 tree=$3 options=() packages
-    shift 3
-    while [[ $1 != -- ]]; do
-        options+=("$1")
-        shift
-    done
-    shift
-    packages=$(IFS=, && echo "$*")
-    mmdebstrap --quiet --mode=root --architectures="$architecture" --variant="$variant" \
-        --include="$packages" --aptopt='Acquire::Retries "3"' \
-        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' \
-        "${options[@]}" "$SUITE" "$tree" - <<<"$SOURCES"
-}
-
-# shellcheck disable=SC2317
 make_amd64_tree() {
     local tree=debian-amd64 unit
-    make_tree amd64 minbase "$tree" -- "${COMMON[@]}"
+    make_tree "$SUITE" amd64 minbase "$tree" -- "${COMMON[@]}"
     echo lab >"$tree/etc/hostname"
     printf '127.0.0.1 localhost lab\n' >"$tree/etc/hosts"
     install -D -m 600 key.pub "$tree/root/.ssh/authorized_keys"
@@ -105,14 +73,14 @@ make_amd64_tree() {
 
 # shellcheck disable=SC2317
 make_arm64_tree() {
-    make_tree arm64 extract debian-arm64 -- "${COMMON[@]}" "${BASE[@]}" linux-image-arm64
+    make_tree "$SUITE" arm64 extract debian-arm64 -- "${COMMON[@]}" "${BASE[@]}" linux-image-arm64
 }
 
 # The kernel's headers and source belong to the image that `make_arm64_tree` finds.
 # shellcheck disable=SC2317
 make_builder() {
     # shellcheck disable=SC2016  # mmdebstrap's shell
-    make_tree amd64,arm64 minbase builder --customize-hook='
+    make_tree "$SUITE" amd64,arm64 minbase builder --customize-hook='
         set -e
         cd "$1"
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
@@ -163,46 +131,20 @@ make_gpio_sim() {
     install -D "$work/gpio_sim_lab.ko" -t "debian-arm64/usr/lib/modules/$KERNEL/updates"
 }
 
-# Leaves in wheels/ what the lock names, and in the arm64 tree a Python that has it.
+# Leaves in wheels/ what the lock names, and in the arm64 tree a Python that has it. Our own wheel
+# is not among them: what is tried is pushed into the machine.
 # shellcheck disable=SC2317
 make_python() {
-    local environment=(
-        PATH=/usr/bin:/usr/sbin
-        PYPI=1  # lgpio: links its C library in, which Debian has not
-        PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-        SSL_CERT_FILE=/certificates.pem PIP_CERT=/certificates.pem
-        ${INDEX:+PIP_INDEX_URL="$INDEX"}
-        ${https_proxy:+https_proxy="$https_proxy"} ${http_proxy:+http_proxy="$http_proxy"}
-    )
-    local cross=(
-        # To pip and setuptools this is an arm64 machine, so they choose its wheels, or make them.
-        CC=aarch64-linux-gnu-gcc-14 LDSHARED="aarch64-linux-gnu-gcc-14 -shared"
-        PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig
-        _PYTHON_HOST_PLATFORM=linux-aarch64
-        _PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__aarch64-linux-gnu
-    )
-    local in_builder=(chroot builder env -i "${environment[@]}")
-    local pip=(/venv/bin/python -m pip) lib=lib/python3.13/site-packages wheels
-    cp -L "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" builder/certificates.pem
-    cp -L /etc/resolv.conf /etc/hosts builder/etc/
-    (cd "$TOP" && run_uv pip compile --quiet --python-version 3.13 --no-header \
-        --python-platform aarch64-manylinux_2_40 --generate-hashes --no-emit-index-url \
-        --constraints "$LOCK" --extra pi pyproject.toml) >builder/wanted.txt
-    sed -n '/^setuptools==/,/[^\\]$/p' "$TOP/$LOCK" >builder/tools.txt
-    "${in_builder[@]}" python3 -m venv /venv
-    "${in_builder[@]}" "${pip[@]}" install --require-hashes -r /tools.txt
-    "${in_builder[@]}" "${cross[@]}" "${pip[@]}" wheel --require-hashes --no-deps \
-        --no-build-isolation --no-cache-dir -w /wheels -r /wanted.txt
-    wheels=(builder/wheels/*.whl)
-    "${in_builder[@]}" "${cross[@]}" "${pip[@]}" install --no-index --no-deps \
-        --target "/python/$lib" "${wheels[@]#builder}"
-    mkdir builder/python/bin
-    ln -s /usr/bin/python3 builder/python/bin/python
+    local python=debian-arm64/opt/python wheel
+    "$TOP/deploy/wheelhouse.sh" --suite "$SUITE" --arch arm64 "$PWD/wheels"
+    rm wheels/voice_appliance-*
+    mkdir -p "$python/bin" "$python/lib/python3.13/site-packages"
+    ln -s /usr/bin/python3 "$python/bin/python"
     printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.13\n' \
-        >builder/python/pyvenv.cfg
-    mkdir -p debian-arm64/opt
-    mv -T builder/python debian-arm64/opt/python
-    mv builder/wheels .
+        >"$python/pyvenv.cfg"
+    for wheel in wheels/[!p]*.whl wheels/p[!i]*.whl; do
+        "$PYTHON" -m zipfile -e "$wheel" "$python/lib/python3.13/site-packages"
+    done
 }
 
 # shellcheck disable=SC2317
@@ -305,21 +247,18 @@ clean_up() {
 
 TOP=$PWD
 HERE=$PWD/$LAB
-MACHINE=$CACHE/$(name_the_machine)
+MACHINE=$MACHINES/$(name_the_machine)
 if [[ ! -e $MACHINE ]]; then
     ((EUID == 0)) || give_up "the lab's machine is built by root: run deploy/test.sh --lab as root"
     [[ $(dpkg --print-architecture) == amd64 ]] || give_up "the lab's machine is built on amd64"
-    find_sources
-    find_index
-    find_uv
-    mkdir -p "$CACHE"
-    exec {turn}>"$CACHE/lock"
+    mkdir -p "$MACHINES"
+    exec {turn}>"$MACHINES/lock"
     flock "$turn"
 fi
 if [[ ! -e $MACHINE ]]; then
-    find "$CACHE" -mindepth 1 -maxdepth 1 -name 'building.*' -exec rm -rf {} +
-    find "$CACHE" -mindepth 1 -maxdepth 1 -type d -mtime "+$KEPT_DAYS" -exec rm -rf {} +
-    BUILDING=$(mktemp -d "$CACHE/building.XXXXXX")
+    find "$MACHINES" -mindepth 1 -maxdepth 1 -name 'building.*' -exec rm -rf {} +
+    find "$MACHINES" -mindepth 1 -maxdepth 1 -type d -mtime "+$KEPT_DAYS" -exec rm -rf {} +
+    BUILDING=$(mktemp -d "$MACHINES/building.XXXXXX")
     trap clean_up EXIT
     trap 'exit 1' INT TERM
     cd "$BUILDING"

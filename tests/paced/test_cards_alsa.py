@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +121,18 @@ async def play_on(card: AlsaPlayback) -> None:
         while True:
             card.write(noise(0.02))
             await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("next_one", "xruns"), [(bytes(640), 0), (noise(0.02), 1)])
+async def test_running_empty_is_counted_where_sound_follows_and_not_silence(
+    lab: Lab, next_one: bytes, xruns: int
+) -> None:
+    with closing(AlsaPlayback("lab_play", FORM.rate_hz, PERIOD)) as card:
+        card.write(noise(0.02))
+        await until(lambda: card.queued_frames() == 0)
+        await trio.sleep(0.1)  # until the server has told the card
+        card.write(next_one)
+        assert card.xruns == xruns
 
 
 # Ear and mouth

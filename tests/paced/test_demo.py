@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance import cli
+
 LIMIT_S = 60.0
 
 
@@ -46,3 +48,13 @@ async def test_it_plays_itself_out_in_each_profile(tmp_path: Path) -> None:
         assert isinstance(report["press_to_silence_ms"], float), mode
         assert isinstance(report["sound_s"], float), mode
         assert report["sound_s"] > 2.0, mode
+
+
+async def test_a_file_that_cannot_be_written_is_told_before_the_conversation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["demo", "--standin", "--output", str(tmp_path / "nowhere" / "x.wav")]
+    assert await trio.to_thread.run_sync(cli.main, words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "x.wav: No such file or directory" in captured.err

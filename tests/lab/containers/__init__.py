@@ -1,0 +1,1 @@
+"""Tests in containers with systemd: installing, and the service without its hardware."""

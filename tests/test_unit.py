@@ -1,0 +1,46 @@
+"""The unit file, as far as a machine without the service can judge it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parent.parent / "systemd/voice-appliance.service"
+# Known since 254; what an older systemd says of them is a warning.
+NEWER = ("RestartSteps", "RestartMaxDelaySec")
+EXPOSURE_MAX = 1.5
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with a program that is there."""
+    if shutil.which("systemd-analyze") is None and "CI" not in os.environ:
+        pytest.skip("needs systemd-analyze: deploy/test.sh installs it")
+    copy = tmp_path / UNIT.name
+    text = re.sub(r"^ExecStart=.*", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
+    copy.write_text(text)
+    return copy
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """What systemd's own judge says."""
+    environ = {**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, check=False, env=environ
+    )
+
+
+def test_systemd_understands_it(unit: Path) -> None:
+    told = analyze("verify", unit).stderr.splitlines()
+    faults = [line for line in told if UNIT.name in line and not any(it in line for it in NEWER)]
+    assert not faults, "\n".join(faults)
+
+
+def test_the_sandbox_is_tight(unit: Path) -> None:
+    told = analyze("security", "--offline=true", unit).stdout
+    exposure = re.search(r"exposure level for \S+: ([\d.]+)", told)
+    assert exposure, told
+    assert float(exposure[1]) <= EXPOSURE_MAX, told
