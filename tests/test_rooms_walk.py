@@ -134,7 +134,8 @@ class World:
 
     def possible(self) -> list[Callable[[], object]]:
         link = self.talk.link
-        steps: list[Callable[[], object]] = [self.wait] * 5 + [self.finger] * 12
+        steps: list[Callable[[], object]] = []
+        steps += [self.wait] * 5 + [self.finger] * 12
         if self.talk.phase in (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE):
             steps.append(lambda: self.tell(Event.ASKED))
         if self.talk.capped:
