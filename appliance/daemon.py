@@ -30,7 +30,7 @@ from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
 from appliance.config import Settings as Config
-from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
+from appliance.conversation import Action, Event, Link, Mode, Talk
 from appliance.cues import Cues, wanted
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
@@ -41,6 +41,7 @@ from appliance.host.turns import Moment
 from appliance.knobs import Knobs
 from appliance.line import Line
 from appliance.loudness import Loudness
+from appliance.mind import Conversation
 from appliance.orders import commands
 from appliance.parts import Lamp, Parts
 from appliance.purse import Purse

@@ -15,7 +15,6 @@ from appliance.conversation import (
     TABLE,
     Action,
     Cell,
-    Conversation,
     Event,
     Link,
     Mode,
@@ -23,6 +22,7 @@ from appliance.conversation import (
     Talk,
 )
 from appliance.errors import Retry, Trouble
+from appliance.mind import Conversation
 
 
 @dataclass

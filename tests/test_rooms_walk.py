@@ -10,17 +10,9 @@ from itertools import count
 
 import pytest
 
-from appliance.conversation import (
-    HARDWARE,
-    Action,
-    Conversation,
-    Event,
-    Link,
-    Mode,
-    Phase,
-    Talk,
-)
+from appliance.conversation import HARDWARE, Action, Event, Link, Mode, Phase, Talk
 from appliance.errors import Trouble
+from appliance.mind import Conversation
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.pcm import Format
 from appliance.sound.utterance import EndOfTurn, Utterances
