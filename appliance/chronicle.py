@@ -13,9 +13,10 @@ import trio
 from appliance.agent.history import History
 from appliance.agent.messages import Side
 from appliance.config import Settings as Config
-from appliance.conversation import Conversation, Event, Phase
+from appliance.conversation import Event, Phase
 from appliance.host.keep import Keeper
 from appliance.host.turns import Moment, Record, Turns, line
+from appliance.mind import Conversation
 from appliance.parts import Parts
 from appliance.sound.pcm import Format
 

@@ -30,7 +30,7 @@ from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
 from appliance.config import Settings as Config
-from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
+from appliance.conversation import Action, Event, Link, Mode, Talk
 from appliance.cues import Cues, wanted
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
@@ -41,6 +41,7 @@ from appliance.host.turns import Moment
 from appliance.knobs import Knobs
 from appliance.line import Line
 from appliance.loudness import Loudness
+from appliance.mind import Conversation
 from appliance.orders import commands
 from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
@@ -253,7 +254,6 @@ class Daemon:
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
             self._mind_mute()
-            self._fingers.hold_mute()
         self._line.wake()  # what may be sent now is another thing than before
         after = self.conversation.phase
         if after is not before:
@@ -266,6 +266,7 @@ class Daemon:
         if record is not None:
             self._face.publish("turn", **record)
         self._moved.set()
+        self._fingers.hold_mute()
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:

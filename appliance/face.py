@@ -11,10 +11,10 @@ import trio
 
 from appliance import __version__
 from appliance.brief import Brief
-from appliance.conversation import Conversation
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
 from appliance.loudness import Loudness
+from appliance.mind import Conversation
 from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers

@@ -26,9 +26,10 @@ from typing import Protocol
 import trio
 
 from appliance.config import Settings as Config
-from appliance.conversation import Conversation, Event, Mode
+from appliance.conversation import Event, Mode
 from appliance.errors import DeviceError, Trouble
 from appliance.face import Face
+from appliance.mind import Conversation
 from appliance.panel.gestures import Finger, Gesture, Habits, Touch
 from appliance.parts import Button, Parts
 

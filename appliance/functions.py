@@ -73,6 +73,7 @@ class Functions:
         self._house = house
         self._language = parts.config.cues.language
         self._decide: Callable[[bool], None] = lambda _: None
+        self._called = trio.Event()
         self._tools = Tools(
             [Tool(**msgspec.structs.asdict(one)) for one in settings],
             {
@@ -92,9 +93,12 @@ class Functions:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tools.serve)
             while True:
-                await trio.sleep(THINK_MORE_S)
-                if self._tools.is_busy:
-                    self._house.tell(Event.STILL_THINKING)
+                await self._called.wait()
+                self._called = trio.Event()
+                while self._tools.is_busy:
+                    await trio.sleep(THINK_MORE_S)
+                    if self._tools.is_busy:
+                        self._house.tell(Event.STILL_THINKING)
 
     def offered(self) -> tuple[Function, ...]:
         """What the agent is told of."""
@@ -102,6 +106,7 @@ class Functions:
 
     def call(self, calls: Sequence[Call]) -> None:
         """The agent waits for these."""
+        self._called.set()
         for call in calls:
             self._house.tell(Event.STILL_THINKING)
             self._tools.call(call, functools.partial(self._answer, self._house.session, call))

@@ -32,10 +32,11 @@ from appliance.agent.messages import (
 from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
-from appliance.conversation import Action, Conversation, Event, Link, Mode
+from appliance.conversation import Action, Event, Link, Mode
 from appliance.errors import AgentError, Trouble
 from appliance.functions import Functions
 from appliance.host.turns import Moment
+from appliance.mind import Conversation
 from appliance.parts import Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers

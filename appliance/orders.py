@@ -19,10 +19,11 @@ from appliance.agent.messages import (
 )
 from appliance.brief import BLOCKS, PROMPT_MAX, Brief
 from appliance.config_wire import refusals
-from appliance.conversation import Conversation, Event, Phase
+from appliance.conversation import Event, Phase
 from appliance.errors import Trouble
 from appliance.host.remote import CommandError
 from appliance.loudness import Loudness
+from appliance.mind import Conversation
 from appliance.purse import Purse
 from appliance.sound.volume import LEVEL_MAX, moved
 

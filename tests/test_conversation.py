@@ -15,7 +15,6 @@ from appliance.conversation import (
     TABLE,
     Action,
     Cell,
-    Conversation,
     Event,
     Link,
     Mode,
@@ -23,6 +22,7 @@ from appliance.conversation import (
     Talk,
 )
 from appliance.errors import Retry, Trouble
+from appliance.mind import Conversation
 
 
 @dataclass
@@ -1010,6 +1010,7 @@ class Walk(RuleBasedStateMachine):
             if action is Action.DIAL:
                 self.sockets += 1
                 assert self.sockets == 1, "two sockets at once"
+                assert not self.desk.talk.capped, "dialled for money that is spent"
         self.desk.done.clear()
 
     @rule(event=st.sampled_from(FINGERS))
@@ -1105,6 +1106,19 @@ class Walk(RuleBasedStateMachine):
             assert not desk.mouth.dry or talk.armed(Event.ECHO_OVER)
         elif self.mode is not Mode.HOLD:
             assert talk.phase is not Phase.SPEAKING or desk.mouth.dry
+
+    @invariant()
+    def a_link_that_stands_has_no_trouble(self) -> None:
+        talk = self.desk.talk
+        if talk.link is Link.UP and talk.phase is not Phase.TROUBLE:
+            assert talk.trouble is None
+
+    @invariant()
+    def who_rests_between_two_turns_will_listen(self) -> None:
+        talk = self.desk.talk
+        rests = talk.phase is Phase.RESTING and talk.link is Link.UP
+        if self.mode is not Mode.HOLD and rests and not talk.muted:
+            assert talk._echoes
 
     @invariant()
     def nobody_rests_without_a_card(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from appliance import conversation
+from appliance import mind
 from appliance.conversation import Phase
 from appliance.errors import Trouble
 from appliance.host.command import Output
@@ -438,7 +438,7 @@ async def test_open_ends_by_its_limit_and_its_cap_and_a_new_day_brings_it_back(
 async def test_a_session_is_renewed_before_it_ends_and_nobody_notices(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "RENEWAL_S", 66.0)
+    monkeypatch.setattr(mind, "RENEWAL_S", 66.0)
     async with a_box(OPEN) as box:
         await trio.sleep(1.0)
         await box.until(Phase.LISTENING)

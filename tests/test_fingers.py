@@ -115,6 +115,7 @@ async def test_a_closed_mute_switch_beats_whatever_unmutes(autojump_clock: MockC
     async with a_box(SWITCH + "[talk]\nmode = 'open'", held=["mute"]) as box:
         box.daemon.commands()["unmute"]()
         assert is_muted(box)
+        assert [event["event"] for event in box.events[-2:]] == ["unmute", "mute"]
         await tap(box)
         await trio.sleep(1)
         assert is_muted(box)
