@@ -279,3 +279,45 @@ def test_check_tells_faults_to_a_program_too(
     assert told["ok"] is False
     assert len(told["faults"]) == 2
     assert not captured.err
+
+
+# ── pulled out while it is being opened ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("step", ["info", "polldescriptors"])
+def test_a_card_that_fails_right_after_its_opening_is_one_that_does_not_open(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    class Pulled:
+        """A stream whose card goes at one step."""
+
+        def info(self) -> dict[str, object]:
+            self._go_at("info")
+            return {
+                "rate": 16000,
+                "channels": 1,
+                "format_name": "S16_LE",
+                "period_size": 320,
+                "buffer_size": 3200,
+                "card_no": -1,
+                "device_no": -1,
+                "subdevice_no": -1,
+            }
+
+        def polldescriptors(self) -> list[tuple[int, int]]:
+            self._go_at("polldescriptors")
+            return []
+
+        def close(self) -> None:
+            closed.append(step)
+
+        def _go_at(self, here: str) -> None:
+            if here == step:
+                raise card.alsaaudio.ALSAAudioError("No such device")
+
+    monkeypatch.setattr(card, "_open", lambda *_: Pulled())
+    with pytest.raises(DeviceError, match="opened, and then failed: No such device"):
+        AlsaPlayback("default", 16000, 320)
+    assert closed == [step]

@@ -59,9 +59,13 @@ def native_rates(name: str, *, capture: bool) -> set[int] | None:
         log.warning("no rate can be found: %s", error)
         return None
     with contextlib.closing(pcm):
-        info: dict[str, Any] = pcm.info()
-        if bare(name):
-            return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
+        try:
+            info: dict[str, Any] = pcm.info()
+            if bare(name):
+                return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
+        except alsaaudio.ALSAAudioError as error:
+            log.warning("no rate can be found: %r: %s", name, error)
+            return None
         runs = _hardware(info, capture=capture)
     if runs is not None:
         return {runs.rate_hz} & set(RATES_HZ)
@@ -157,12 +161,15 @@ class _Stream:
             info: dict[str, Any] = self._pcm.info()
             self.form = _granted(name, info, rate_hz)
             self.chain = _chain(name, info, self.form, capture=kind == alsaaudio.PCM_CAPTURE)
+            self._wait_for_descriptors()
         except DeviceError:
             self._pcm.close()
             raise
+        except (alsaaudio.ALSAAudioError, OSError) as error:  # pulled out at this very moment
+            self._pcm.close()
+            raise DeviceError(f"{name!r} opened, and then failed: {error}") from error
         self.period_frames = int(info["period_size"])
         self.buffer_frames = int(info["buffer_size"])
-        self._wait_for_descriptors()
         log.info("%r is open after %.2f s: %s", name, took_s, self.chain)
         if words := advice(name, kernel.card_ids()):
             log.warning("%s", words)
