@@ -14,6 +14,7 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import alsaaudio
 import pytest
 
 from appliance import cli
@@ -315,7 +316,7 @@ def test_a_card_that_fails_right_after_its_opening_is_one_that_does_not_open(
 
         def _go_at(self, here: str) -> None:
             if here == step:
-                raise card.alsaaudio.ALSAAudioError("No such device")
+                raise alsaaudio.ALSAAudioError("No such device")
 
     monkeypatch.setattr(card, "_open", lambda *_: Pulled())
     with pytest.raises(DeviceError, match="opened, and then failed: No such device"):
