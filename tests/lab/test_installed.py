@@ -4,6 +4,7 @@ The box's hardware under its sandbox is what the containers beside this cannot t
 test_box.py figures are told and judged by nobody.
 """
 
+import faulthandler
 import json
 import re
 import time
@@ -45,6 +46,7 @@ def installed(
     tmp_path_factory: pytest.TempPathFactory, installing: dict[str, float | str]
 ) -> Iterator[Machine]:
     """A machine where it was installed, that was then switched off and on."""
+    faulthandler.cancel_dump_traceback_later()  # this takes longer than a test may
     wheels = wheelhouse(tmp_path_factory.mktemp("wheels") / "wheelhouse")
     with restored() as machine:
         bring(machine, wheels)
