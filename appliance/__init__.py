@@ -4,14 +4,17 @@ Begin with `daemon.py` (every part, every wire, one nursery), then `conversation
 table that decides everything). The folders are the things a person can point at:
 
     agent/    the far end: what is said, two ways of writing it, one connection, functions
-    sound/    ear and mouth: utterances kept until heard, answers until played, the cards
-    panel/    face and fingers: button, lamp, and what the lamp shows
+    sound/    ear and mouth: utterances kept until heard, answers until played, the cards, the
+              box's own sentences, the echo
+    panel/    face and fingers: buttons, lamps, what they show and mean, known boards
     host/     the machine beneath: service manager, control socket, files, commands, money
     standin/  a box without a box, for `demo` and for tests
 
-Beside `daemon.py` stand the rooms that it hands things to: `face` tells outside what is true,
-`brief` tells the agent what it must know first, `chronicle` writes down, `functions` does what the
-agent wants done, `purse` minds the money, `orders` are the commands. `assembly` makes the parts.
+Beside `daemon.py` stand the rooms that it hands things to: `line` lives with one connection after
+the other, `face` tells outside what is true, `fingers` does what buttons mean, `cues` lets the box
+speak for itself, `loudness` is the volume, `knobs` keeps it and the mute over a restart, `brief`
+tells the agent what it must know first, `chronicle` writes down, `functions` does what the agent
+wants done, `purse` minds the money, `orders` are the commands. `assembly` makes the parts.
 
 Imports go down only: `cli` > `daemon` > parts that wait > parts that are pure. A test holds that,
 and that each foreign library has one room.

@@ -10,27 +10,30 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from appliance import config, knobs
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
-from appliance.host import service, spend
+from appliance.host import service, spend, uevents
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
-from appliance.loudness import Mixer
-from appliance.parts import Button, Lamp, Parts, Tell
-from appliance.sound import mixer
-from appliance.sound.card import AlsaCapture, AlsaPlayback
+from appliance.loudness import Loudness, Mixer
+from appliance.parts import Button, Lamp, Parts, Tell, Touched
+from appliance.sound import kernel, mixer
+from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
+from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
+from appliance.sound.names import advice, best_rate
 from appliance.sound.speaker import Playback
+from appliance.sound.volume import Gains
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
-
-CARDS = Path("/sys/class/sound")  # asked of the kernel: listing by ALSA stalls the interpreter
 
 log = logging.getLogger("appliance")
 
@@ -74,7 +77,7 @@ class _Panel:
 
         return open_lamp(self._settings)
 
-    def open_button(self, name: str, tell: Tell) -> Button:
+    def open_button(self, name: str, tell: Touched) -> Button:
         self._find_way()
         from appliance.panel.button import Button as RealButton  # noqa: PLC0415  # see above
 
@@ -87,9 +90,35 @@ class _Panel:
         self._pins = find_way(self._settings.pins)
 
 
-def has_card(cards: Path = CARDS) -> bool:
+def has_card() -> bool:
     """Whether this machine has a sound card of its own."""
-    return any(cards.glob("card*"))
+    return bool(kernel.card_ids())
+
+
+def with_rate(settings: config.Settings, *, standin: bool = False) -> config.Settings:
+    """The settings with `rate_hz = 0` replaced by a rate that both cards have.
+
+    Found once, before the box starts, because everything is laid out by it; kept until the next
+    start, whatever is plugged in later. A card that is missing now counts for nothing; without any
+    it is 16 kHz. What then does not fit is converted, or refused in words, when it is opened.
+    """
+    audio = settings.audio
+    if audio.rate_hz:
+        return settings
+    taken = config.rates_taken(settings)
+    capture = playback = None
+    if not standin:
+        capture = native_rates(audio.capture, capture=True)
+        playback = native_rates(audio.playback, capture=False)
+    found = msgspec.structs.replace(audio, rate_hz=best_rate(capture, playback, taken))
+    return msgspec.structs.replace(settings, audio=found)
+
+
+def card_advice(settings: config.Settings) -> list[str]:
+    """What to mend in the names of the cards, a sentence each."""
+    ids = kernel.card_ids()
+    words = (advice(name, ids) for name in (settings.audio.capture, settings.audio.playback))
+    return list(dict.fromkeys(filter(None, words)))
 
 
 def real_parts(
@@ -99,19 +128,13 @@ def real_parts(
     *,
     played: Callable[[bytes], None] | None = None,
 ) -> Parts:
-    """A box on this machine. Opens nothing yet.
+    """A box on this machine. Opens nothing yet, or the cards to find their rate, and closes them.
 
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
-    audio, period = settings.audio, settings.audio.period_ms / 1000
-
-    def open_microphone() -> Capture:
-        return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
-
-    def open_speaker() -> Playback:
-        return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
-
+    settings = with_rate(settings)
+    open_microphone, open_speaker = cards(settings.audio)
     panel = _Panel(settings.panel)
     return _parts(
         settings,
@@ -119,13 +142,35 @@ def real_parts(
         socket_path,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
-        open_mixer=functools.partial(mixer.find, audio.playback, audio.mixer),
+        open_mixer=functools.partial(mixer.find, settings.audio.playback, settings.audio.mixer),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
+        watch_cards=uevents.watch,
         keeps_state=True,
         played=played,
     )
+
+
+def cards(audio: config.Audio) -> tuple[Callable[[], Capture], Callable[[], Playback]]:
+    """What opens this machine's microphone, and its speaker."""
+    period = audio.period_ms / 1000
+
+    def open_microphone() -> Capture:
+        return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
+
+    def open_speaker() -> Playback:
+        return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
+
+    return open_microphone, open_speaker
+
+
+def playing_gain(audio: config.Audio) -> float:
+    """Set the card's own control as a daemon would; the software's share is left to the caller."""
+    found = [Gains()]
+    opens = functools.partial(mixer.find, audio.playback, audio.mixer)
+    Loudness(opens, audio.volume, gains=found.append).card_opened()
+    return found[-1].answers
 
 
 def standin_parts(
@@ -140,10 +185,11 @@ def standin_parts(
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
+    settings = with_rate(settings, standin=True)
     room = Room(settings.audio.rate_hz, period_s=settings.audio.period_ms / 1000)
     standins = Standins(room, StandinLamp())
 
-    def open_button(name: str, tell: Tell) -> Button:
+    def open_button(name: str, tell: Touched) -> Button:
         standins.buttons[name] = StandinButton(tell)
         return standins.buttons[name]
 
@@ -171,7 +217,8 @@ def _parts(
     open_speaker: Callable[[], Playback],
     open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
-    open_button: Callable[[str, Tell], Button],
+    open_button: Callable[[str, Touched], Button],
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
     keeps_state: bool,
     played: Callable[[bytes], None] | None,
     pins: Callable[[], str | None] = lambda: None,
@@ -192,6 +239,7 @@ def _parts(
         open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
+        watch_cards=watch_cards,
         random=random.SystemRandom().random,
         manager=_Manager(),
         name=socket.gethostname(),
@@ -208,6 +256,7 @@ def _parts(
         clock=time.monotonic,
         played=played,
         pins=pins,
+        canceller=WebRtc(settings.audio.rate_hz) if settings.audio.echo == "webrtc" else None,
     )
 
 

@@ -3,6 +3,11 @@
 The owner's settings are where it begins; a command may change prompt and voice, for the connection
 that stands and for those that follow. What was said is told again, but for words that go again by
 themselves.
+
+Behind the owner's prompt, as it stands, goes one sentence: whether the user can interrupt by voice,
+or has to press. A model that is not told offers what the box cannot do. It is left out where the
+prompt is not ours to write, because there is none, it is a stored agent's (`id`), or it stands in
+the owner's `think`; and where both together would be longer than the API takes.
 """
 
 from collections.abc import Mapping
@@ -30,6 +35,10 @@ from appliance.agent.messages import (
 )
 from appliance.config import Settings as Config
 
+BY_PRESSING = "The user cannot interrupt you by voice, only by pressing a button."
+BY_SPEAKING = "The user can interrupt you at any time by speaking."
+PROMPT_MAX = 25_000  # characters, by the API's own limit
+
 DIALECTS: dict[str, Dialect] = {v1.NAME: v1, early_access.NAME: early_access}
 
 Block = Literal["listen", "think", "speak", "think_live"]
@@ -56,11 +65,13 @@ class Brief:
         self._to_say: list[ToAgent] = []
         self.changes: list[ToAgent] = []  # to be said once the settings are accepted
         self._greets = agent.greeting if config.talk.mode == "open" else ""
+        is_full = config.talk.duplex == "full" and config.talk.mode != "hold"
+        self._manners = "" if agent.id else BY_SPEAKING if is_full else BY_PRESSING
         is_v1 = self.dialect is v1
         self._settings = Settings(
             rate_hz=config.audio.rate_hz,
             encoding=config.audio.encoding,
-            prompt=agent.prompt,
+            prompt=self._with_manners(agent.prompt),
             listen=agent.listen,
             think=agent.think,
             speak=agent.speak,
@@ -99,8 +110,14 @@ class Brief:
             think = _without_prompt(think)
         elif think is not None:
             think = [_without_prompt(entry) for entry in think]
+        prompt = self._with_manners(prompt)
         self._settings = replace(self._settings, prompt=prompt, think=think)
         return self._changed(ChangePrompt(prompt))
+
+    def _with_manners(self, prompt: str) -> str:
+        """The owner's prompt, and behind it how the user can interrupt."""
+        whole = f"{prompt}\n\n{self._manners}"
+        return whole if prompt and self._manners and len(whole) <= PROMPT_MAX else prompt
 
     def change_voice(self, model: str) -> ToAgent:
         """Another voice from now on; what to tell the connection that stands.

@@ -91,9 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
+    command("echo", "measure how loud the box hears itself, and what duplex that allows", _echo)
     command("check", "read the settings and the key, and say what is wrong", _check)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
     kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
+    _add_what_a_daemon_is_asked(command)
+    return parser
+
+
+def _add_what_a_daemon_is_asked(command: Callable[..., argparse.ArgumentParser]) -> None:
     command("status", "what is true now", _ask)
     command("watch", "what happens, as it happens", _watch)
     command("press", "press the button", _ask)
@@ -109,7 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     said_of_n = "0 (silent) to 100; +N or -N louder or softer by so much; without it, what it is"
     volume.add_argument("level", metavar="N", type=_level, nargs="?", help=said_of_n)
     command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
-    return parser
 
 
 def _port(text: str) -> int:
@@ -168,10 +173,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from appliance.host import crash
     from appliance.host.journal import Log
 
-    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
     settings = _settings(arguments)
     parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
     log, recorder = Log(settings.log.level), crash.Recorder()
+    faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
 
     def make() -> Daemon:
         daemon = Daemon(parts)
@@ -302,7 +307,7 @@ def _report_lines(report: "Report") -> list[str]:
 
 
 def _event_line(event: dict[str, object]) -> str:
-    text = event.get("text")
+    text = event.get("text", event.get("name"))
     words = f"{event['event']}" + (f": {text}" if text is not None else "")
     trouble = f"  ({event['trouble']})" if event.get("trouble") else ""
     state = f"{event['phase']:9}  link {event['link']:7}  lamp: {event['look']}"
@@ -348,20 +353,64 @@ def _agent(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ── the echo ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _echo(arguments: argparse.Namespace) -> int:
+    import functools
+
+    import trio
+
+    from appliance import assembly
+    from appliance.sound import sounding
+
+    settings = assembly.with_rate(_settings(arguments))
+    _refuse_beside_a_daemon(arguments.socket or _socket())
+    microphone, speaker = assembly.cards(settings.audio)
+    gain = assembly.playing_gain(settings.audio)
+    found = trio.run(functools.partial(sounding.sound_out, microphone, speaker, gain=gain))
+    if arguments.json:
+        _print_json({**vars(found), "verdict": found.verdict.name.lower(), "reason": found.reason})
+    else:
+        print("\n".join(found.lines))
+    return 0
+
+
+def _refuse_beside_a_daemon(path: Path) -> None:
+    """A daemon holds the cards, also while it is asleep."""
+    from appliance.errors import DeviceError
+    from appliance.host import remote
+
+    try:
+        remote.call(path, "status")
+    except DeviceError:
+        return
+    raise DeviceError(
+        f"the daemon that listens at {path} holds the cards: stop it first"
+        " (systemctl stop voice-appliance), and start it again afterwards"
+    )
+
+
 # ── questions ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from appliance import config
+    from appliance import assembly, config
 
     settings = _settings(arguments)
     if not settings.agent.key_command:
         config.key(settings.agent.url, os.environ)
     kit = settings.panel.kit
+    rate_hz = assembly.with_rate(settings).audio.rate_hz
+    advice = assembly.card_advice(settings)
     if arguments.json:
-        _print_json({"ok": True, "kit": kit or None})
-    else:
-        print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+        _print_json({"ok": True, "kit": kit or None, "rate_hz": rate_hz, "advice": advice})
+        return 0
+    print("the settings can be used" + (f", over those of the kit {kit}" if kit else ""))
+    if settings.audio.rate_hz != rate_hz:
+        print(f"[audio] rate_hz = 0: {rate_hz} Hz is found for the cards that are here now")
+    for words in advice:
+        print(f"advice: {words}")
     return 0
 
 

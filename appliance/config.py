@@ -13,6 +13,7 @@ The API key is no setting and never part of a message.
 import ipaddress
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -26,6 +27,8 @@ from appliance.config_panel import Face, beneath, compare_face
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
+from appliance.sound.names import RATES_HZ
+from appliance.sound.sentences import LANGUAGES
 
 CREDENTIAL: Final = "deepgram-api-key"
 VARIABLE: Final = "DEEPGRAM_API_KEY"
@@ -33,13 +36,16 @@ KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mis
 # Functions that the box has itself; no entry of [[tools]] may be called so.
 BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
 
+ECHO_RATES_HZ: Final = (8000, 16000, 32000, 48000)  # of WebRTC: others it would convert
+
 ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
 TOOL_NAME = "1 to 64 letters, digits, _ and -"
 TOOL_DESCRIPTION = "a sentence that tells the agent when to call it"
 SECRETS = f"wanted the API key in the credential {CREDENTIAL} or in {VARIABLE}"
 # Names that are the API's, and where they go.
 ELSEWHERE = {
-    "language": "it belongs in [agent.listen.provider], with Nova; Flux has language_hints",
+    "language": "it belongs in [agent.listen.provider], with Nova; Flux has language_hints; "
+    "that of what the box says by itself belongs in [cues]",
     "keyterms": "it belongs in [agent.listen.provider]",
     "model": "it belongs in a provider of [agent] listen, think or speak",
     "functions": "those of this box are [[tools]]",
@@ -150,6 +156,11 @@ def _control(name: str) -> str:
     return "" if name.isprintable() and name and "'" not in name else wanted
 
 
+def _language(name: str) -> str:
+    ours = ", ".join(LANGUAGES)
+    return "" if name in ("", *LANGUAGES) else f'wanted "" (no sentences) or one of {ours}'
+
+
 def _tags(tags: tuple[str, ...]) -> str:
     return "" if all(tags) else "wanted no empty tag"
 
@@ -218,10 +229,7 @@ class Audio(Struct, frozen=True):
 
     capture: Annotated[str, rule(_card)] = "default"
     playback: Annotated[str, rule(_card)] = "default"
-    rate_hz: Annotated[
-        Literal[8000, 16000, 24000, 32000, 44100, 48000],
-        rule(refused={0: "this version finds no rate by itself; wanted one that the card has"}),
-    ] = 16000
+    rate_hz: Literal[0, 8000, 16000, 24000, 32000, 44100, 48000] = 16000  # 0: one is found
     encoding: Literal["linear16", "mulaw", "alaw"] = "linear16"  # of the wire, not of the cards
     period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
     message_ms: Annotated[int, Meta(ge=20, le=200)] = 40
@@ -229,6 +237,17 @@ class Audio(Struct, frozen=True):
     volume: Annotated[int, Meta(ge=0, le=100)] = 100  # of the first start; then what was set last
     mixer: Annotated[str, rule(_control)] = "auto"  # a control of the card; "none": a software gain
     lead_in_ms: Annotated[int, Meta(ge=0, le=2000)] = 0
+    echo: Literal["none", "webrtc"] = "none"  # what takes the box's own voice out of the uplink
+
+
+class Cues(Struct, frozen=True):
+    """What the box lets hear by itself."""
+
+    listening: bool = False  # the agent hears it too
+    done: bool = False
+    trouble: bool = True
+    language: Annotated[str, rule(_language)] = "en"  # of its sentences; "": none are spoken
+    prompts_dir: str = ""  # sentences of the owner's, NAME.wav, in place of ours of that name
 
 
 class Panel(Face, frozen=True):
@@ -286,6 +305,7 @@ class Settings(Struct, frozen=True):
     agent: Agent = field(default_factory=Agent)
     talk: Talk = field(default_factory=Talk)
     audio: Audio = field(default_factory=Audio)
+    cues: Cues = field(default_factory=Cues)
     panel: Panel = field(default_factory=Panel)
     log: Log = field(default_factory=Log)
     spend: Spend = field(default_factory=Spend)
@@ -297,7 +317,9 @@ DEFAULTS: Final = Settings()
 
 
 def read(path: Path) -> Settings:
-    """Settings from the file at `path`; it and `ca_file` are the only files looked at.
+    """Settings from the file at `path`; beside it only `ca_file` and `prompts_dir` are looked at.
+
+    An optional package that they ask for is looked for as well, but not imported.
 
     Raises:
         ConfigError: the file cannot be read, or something in it is wrong.
@@ -311,6 +333,8 @@ def read(path: Path) -> Settings:
         raise ConfigError([f"{path}: line {line}: not UTF-8; wanted text"]) from error
     reader, settings = _parse(text, str(path))
     _look_at_certificates(reader, settings.agent.ca_file)
+    _look_at_prompts(reader, settings.cues.prompts_dir)
+    _look_for_canceller(reader, settings.audio.echo)
     return _unless_faulty(reader, settings)
 
 
@@ -349,6 +373,19 @@ def _look_at_certificates(reader: Reader, ca_file: str) -> None:
         return
     if b"-----BEGIN" not in content:
         reader.tell("[agent]", "ca_file", ca_file, "wanted a file of PEM certificates")
+
+
+def _look_at_prompts(reader: Reader, folder: str) -> None:
+    if folder and not Path(folder).is_dir():
+        reader.tell("[cues]", "prompts_dir", folder, "wanted a folder with WAV files")
+
+
+def _look_for_canceller(reader: Reader, echo: str) -> None:
+    """Find out now that a package is not there, not when the box is to start."""
+    is_there = find_spec("livekit") is not None and find_spec("livekit.rtc") is not None
+    if echo == "webrtc" and not is_there:
+        words = "it needs the extra dsp: pip install 'voice-appliance[dsp]'"
+        reader.tell("[audio]", "echo", echo, words)
 
 
 def key(url: str, environ: Mapping[str, str]) -> str | None:
@@ -409,11 +446,42 @@ def _compare(reader: Reader, settings: Settings) -> None:
         if cap and not settings.spend.usd_per_hour and reader.is_sound("spend"):
             words = "usd_per_hour = 0 counts nothing, so no cap is ever reached; wanted a price"
             reader.tell("[spend]", name, cap, words)
+    if reader.is_sound("talk", "audio"):
+        _compare_echo(reader, settings)
     _compare_agent(reader, settings)
+    _compare_cues(reader, settings)
     if reader.is_sound("agent.url", "agent.dialect"):
         _compare_dialect(reader, settings)
     if reader.is_sound("agent.prompt", "agent.think", "tools"):
         _compare_think(reader, settings)
+
+
+def _compare_cues(reader: Reader, settings: Settings) -> None:
+    """What [cues] asks for in vain."""
+    cues, mode = settings.cues, settings.talk.mode
+    if cues.done and mode != "hold" and reader.is_sound("talk.mode"):
+        words = f'[talk] mode = "{mode}" finds the end with an open microphone; wanted false'
+        reader.tell("[cues]", "done", True, words)
+    if cues.prompts_dir and not cues.language and reader.is_sound("cues.language"):
+        words = 'language = "" speaks no sentences; wanted one of the two'
+        reader.tell("[cues]", "prompts_dir", cues.prompts_dir, words)
+
+
+def _compare_echo(reader: Reader, settings: Settings) -> None:
+    """A canceller that would have nothing to do, or could not do it."""
+    talk, audio = settings.talk, settings.audio
+    if audio.echo == "none":
+        return
+    words = ""
+    if talk.mode == "hold":
+        words = '[talk] mode = "hold" hears nothing while an answer sounds; wanted "tap" or "open"'
+    elif talk.duplex == "half":
+        words = '[talk] duplex = "half" hears nothing while an answer sounds; wanted "full"'
+    elif audio.rate_hz not in ECHO_RATES_HZ:
+        rates = ", ".join(map(str, ECHO_RATES_HZ))
+        words = f"it cannot work at rate_hz = {audio.rate_hz}; wanted one of {rates}"
+    if words:
+        reader.tell("[audio]", "echo", audio.echo, words)
 
 
 def _compare_agent(reader: Reader, settings: Settings) -> None:
@@ -448,9 +516,21 @@ def _compare_dialect(reader: Reader, settings: Settings) -> None:
             for refusal in refusals(dialect, block, given):
                 reader.tell(*refusal)
     if reader.is_sound("agent.speak", "audio.rate_hz", "audio.encoding"):
-        speak = [] if agent.id else agent.speak  # nobody knows the voice of a stored agent
-        if fault := rate_fault(dialect, audio.encoding, audio.rate_hz, speak):
+        fault = _rate_fault(settings, audio.rate_hz)
+        if audio.rate_hz and fault:
             reader.tell("[audio]", "rate_hz", audio.rate_hz, fault)
+
+
+def _rate_fault(settings: Settings, rate_hz: int) -> str:
+    """Why the far end would not take this rate; "" if nothing speaks against it."""
+    agent = settings.agent
+    speak = [] if agent.id else agent.speak  # nobody knows the voice of a stored agent
+    return rate_fault(agent.spoken_dialect, settings.audio.encoding, rate_hz, speak)
+
+
+def rates_taken(settings: Settings) -> frozenset[int]:
+    """The rates, in Hz, that the far end takes with these settings."""
+    return frozenset(rate_hz for rate_hz in RATES_HZ if not _rate_fault(settings, rate_hz))
 
 
 def _compare_think(reader: Reader, settings: Settings) -> None:

@@ -39,20 +39,14 @@ Check = Callable[[Any], str]
 Table = dict[str, Any]
 
 
-def rule(
-    check: Check | None = None,
-    *,
-    wanted: str = "",
-    refused: Mapping[str | int, str] | None = None,
-) -> Meta:
+def rule(check: Check | None = None, *, wanted: str = "") -> Meta:
     """What a type cannot say of a key, for its `Annotated`.
 
     Args:
         check: answers what was wanted in place of a value that has the type, or "".
         wanted: what to say of a value that has not, where the words for its type are no help.
-        refused: words for single wrong values.
     """
-    return Meta(extra={"check": check, "wanted": wanted, "refused": refused or {}})
+    return Meta(extra={"check": check, "wanted": wanted})
 
 
 def keys(kind: type[Struct], section: str = "") -> dict[str, frozenset[str]]:
@@ -211,10 +205,10 @@ class Reader:
         home = [section for section, names in self._keys.items() if name in names]
         if at and name in {section.partition(".")[0] for section in self._keys}:
             words = f"{self._bracketed(name)} stands by itself"
-        elif home:
-            words = f"it belongs in {self._bracketed(home[0])}"
         elif name in self._elsewhere:
             words = self._elsewhere[name]
+        elif home:
+            words = f"it belongs in {self._bracketed(home[0])}"
         elif is_slip or not _has_word(name, SECRET_WORDS):
             words = f"the nearest is {nearest}"
         else:
@@ -258,9 +252,6 @@ def _judge(name: str, kind: Any, value: object) -> tuple[str, Any]:
     try:
         judged = convert(value, kind)
     except ValidationError:
-        refused: dict[object, str] = extra.get("refused", {})
-        if type(value) in {str, int} and value in refused:  # false is 0 to a dictionary
-            return refused[value], None
         return f"wanted {extra.get('wanted') or _wanted(name, info)}", None
     check: Check | None = extra.get("check")
     return (check(judged) if check else ""), judged

@@ -23,6 +23,9 @@ ends; `open` is connected from the start and comes back by itself.
 Decided here, where the design left room:
   * In `tap` the box listens again after an answer: sound is kept then, and the lamp says so.
     *Resting* there lasts only for the 300 ms until the room is quiet, and while muted.
+  * In half duplex the microphone is shut from an answer's first sound until 300 ms after the last
+    sample that has left the card, whatever phase that is by then: an answer that goes on shuts it
+    again, a press opens it at once, and it waits for nobody who has yet to say that it was the end.
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
     for 3 s. A missing microphone or speaker shows until it is back.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
@@ -35,14 +38,23 @@ Decided here, where the design left room:
   * A press while the box asks for a permission gives it, and means nothing else.
   * Muted, what was said before and not sent is not sent either, nor sent again on another
     connection. Who was heard whole is still answered.
-  * A long press of a muted box unmutes it, and means nothing else: the agent may mute it, mute
-    outlives the plug, and a box may have one button only. In `open` any press unmutes.
+  * A finger can always unmute: in `open` any press does, in `tap` a long one, which then means
+    nothing else; in `hold` a double press, which `fingers.py` knows.
   * In `open` a muted box hangs up after `hang_up_after_s` and dials nothing, from its start on.
   * A conversation that is full hangs up after the answer, or a minute later whatever goes on.
   * An answer that dries up before its end was told may mean that nobody is there any more: the
     far end has to prove itself. It counts as over after 1.5 s, as the design has it; but if the
     connection turns out to be dead within 10 s of that, it was lost while it spoke, and the box
     says so instead of falling asleep in silence over half an answer.
+  * A trouble is heard as well as shown: only within two minutes of a press or a word, so that
+    nothing talks to an empty house at night, and never under a held button, but when it is let go.
+    Missing hardware that nobody was there to hear of is told by the lamp, and said at the next
+    press. Words that wait for a connection in `hold` are told why, once; in `tap` and `open` sound
+    is being kept meanwhile, so there only the end of the waiting is said. Where the microphone is
+    open beside a complaint (*no answer* in `tap`), it sends zeros until the box listens again.
+  * The listening cue is for a press, not for the box listening again by itself; in `tap` and
+    `open` not once connected, where it would go straight to the agent. The cue for the end of a
+    turn is `hold`'s alone: elsewhere the microphone is open then.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -70,6 +82,7 @@ RENEWAL_S = 6600.0  # sessions end after two hours, with a warning at 1:55
 RENEWAL_AGAIN_S = 10.0  # somebody is at it: look again
 SHOW_BRIEFLY_S = 3.0
 SHOW_S = 30.0
+ATTENDED_S = 120.0  # somebody is there, so long after a press or a word
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 30.0
 
@@ -176,6 +189,7 @@ class Action(Enum):
     DENY = "the permission is not given"
     SHUT = "send zeros for the microphone"
     PROVE = "let the far end prove that it is there"
+    HEAR = "send what the microphone hears again"
     CUT = "silence at once; this answer stays dead"
     CUT_BY_SERVER = "silence at once; the agent has stopped by itself"
     PLAY = "play the withheld answer"
@@ -185,6 +199,10 @@ class Action(Enum):
     HURRY = "let the closing end within half a second"
     HANG_UP = "close the connection with a close frame"
     ABORT = "give up the connection that is being made"
+    CUE_LISTENING = "the listening cue"
+    CUE_DONE = "the cue for the end of a turn"
+    CUE_TROUBLE = "say what `complaint` is about, or the trouble cue"
+    PROMPT = "say what `complaint` is about, if there are words for it"
 
 
 @dataclass(frozen=True)
@@ -198,6 +216,7 @@ class Talk:
     max_turn_s: float = 60.0
     max_conversation_s: float = 600.0  # 0: none
     long_press_s: float = 3.0
+    audible: frozenset[Action] = frozenset()  # the cues and prompts that the owner wants to hear
 
 
 class Ear(Protocol):
@@ -379,7 +398,7 @@ _HOLD: Mapping[Event, Row] = {
     E.ECHO_OVER:        (_,             _,                 _,               _,               _,               _),
     E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP_AFTER,   C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
-    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               _,               _),
+    E.MICROPHONE_LOST:  (C.EAR_LOST,    C.END_DEAF,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),
 }
 
@@ -448,7 +467,8 @@ _OF_LINK = (
     Event.LAST_OVER,
     Event.RENEWAL_DUE,
 )
-_IDLE = (Event.QUIET_OVER, Event.ECHO_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
+_ATTENDED = {Event.PRESSED, Event.RELEASED, Event.USER_SPOKE, Event.USER_TEXT, Event.ASKED}
+_IDLE = (Event.QUIET_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
 
 class Conversation:
@@ -470,6 +490,7 @@ class Conversation:
         self.missing: set[Trouble] = set()
         self.capped = False  # the owner's money is spent: nothing is dialled
         self.asks_permission = False  # a press would allow what the agent wants to do
+        self.complaint: Trouble | None = None  # what is to be heard of last
         self._talk = talk
         self._ear = ear
         self._mouth = mouth
@@ -477,6 +498,8 @@ class Conversation:
         self._table = TABLE[talk.mode]
         self._deadlines: dict[Event, float] = {}
         self._failures = 0  # connections since the last press, or the last answer that was played
+        self._unsaid: Action | None = None  # a complaint that waits for the button to be let go
+        self._attended_s = float("-inf")  # somebody was there
         self._began_s = 0.0  # the press that began to listen
         self._stopped_s = float("-inf")  # the press that last stopped an answer
         self._thinking_since_s = 0.0
@@ -516,6 +539,8 @@ class Conversation:
             self._disarm(Event.PERMISSION_OVER)
             self._do(Action.ALLOW)
             return self._actions
+        if event in _ATTENDED:
+            self._attended_s = now_s
         self._take_note(event)
         getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
         self._keep_standing()
@@ -565,6 +590,7 @@ class Conversation:
                 self._disarm(Event.PERMISSION_OVER)
             case Event.RELEASED:
                 self._disarm(Event.LONG_PRESS)
+                self._say_unsaid()
             case Event.AUDIO_DONE | Event.USER_TEXT | Event.USER_SPOKE:
                 self._untold_s = float("-inf")  # somebody is there
             case Event.LINK_UP:
@@ -594,6 +620,9 @@ class Conversation:
                 self.missing.discard(Trouble.SPEAKER_MISSING)
             case Event.SPEAKER_DRY:
                 self._failures = 0
+                self._await_quiet()
+            case Event.ECHO_OVER:
+                self._do(Action.HEAR)
             case _:
                 pass
 
@@ -601,7 +630,7 @@ class Conversation:
         """Somebody is there: what was counted and limited begins anew."""
         self._failures, self._untold_s = 0, float("-inf")
         self._stands = self._talk.mode is Mode.OPEN and not self.capped
-        if self.muted or not (self._hold or self.phase is Phase.SPEAKING):
+        if not self._hold and (self.muted or self.phase is not Phase.SPEAKING):
             self._arm(Event.LONG_PRESS, self._talk.long_press_s)
         if self.link is Link.UP and self._talk.max_conversation_s:
             self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
@@ -660,6 +689,7 @@ class Conversation:
             return  # the lamp says why
         if self.missing:
             self._leave()  # and the lamp says what is missing
+            self._complain(self.trouble)
             return
         if self.capped and self.link is not Link.UP:
             self._leave()
@@ -671,15 +701,18 @@ class Conversation:
 
     def _listen(self) -> None:
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(*_IDLE, Event.THINK_OVER)
+        self._disarm(*_IDLE, Event.THINK_OVER, Event.ECHO_OVER)
         self._began_s, self._ending, self._answers_earlier = self._now, False, False
         self._do(Action.LISTEN)
+        if self.held and (self._hold or self.link is not Link.UP):
+            self._cue(Action.CUE_LISTENING)
         if self._hold:
             self._arm(Event.TAP_OVER, self._talk.tap_s)
             self._arm(Event.TURN_FULL, self._talk.max_turn_s)
         else:
             self._do(Action.SEND)
-            self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+            if self.link is Link.UP:
+                self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
         if self.link is Link.DOWN:
             self._dial()
         elif self.link is Link.CLOSING:
@@ -832,8 +865,11 @@ class Conversation:
             return
         self._drop_withheld()
         self._do(Action.END)
+        self._cue(Action.CUE_DONE)
         self._arm(Event.WAIT_OVER, WAIT_S)
         self._await_answer()
+        if self.link is Link.DOWN and self.trouble is not None:
+            self._complain(self.trouble, Action.PROMPT)
 
     def _drop_withheld(self) -> None:
         if self._mouth.withheld:
@@ -884,11 +920,13 @@ class Conversation:
     def _open_ear(self) -> None:
         if not self.missing:
             self._do(Action.LISTEN, Action.SEND)
-            if self.phase is Phase.SPEAKING and self._talk.half_duplex:
+            if self._echoes:
                 self._do(Action.SHUT)
 
     def _reopen(self) -> None:
-        """The room is quiet again, or the box may hear again."""
+        """The room is quiet again, or the box may hear again as soon as it is."""
+        if self._echoes:
+            return
         if self.link is Link.UP and not self.muted and not self.missing:
             self.phase = Phase.LISTENING
             self._do(Action.LISTEN, Action.SEND)
@@ -1001,6 +1039,8 @@ class Conversation:
         wanted = self._pending or self._wants_words
         if wanted and self._redial():
             self.trouble = self._why
+            if self._hold:
+                self._complain(self._why, Action.PROMPT)
             self._disarm(Event.THINK_OVER)
             if not self.armed(Event.WAIT_OVER):
                 self._arm(Event.WAIT_OVER, WAIT_S)
@@ -1102,11 +1142,32 @@ class Conversation:
         self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
         if not self._pending:
             self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
-        if not self._hold and self._talk.half_duplex:
-            self._do(Action.SHUT)
+        self._shut()
 
     def _speak_on(self) -> None:
         self._disarm(Event.SOUND_OVER)
+        self._shut()
+
+    def _shut(self) -> None:
+        """In half duplex nobody is heard over an answer."""
+        if self._shuts:
+            self._disarm(Event.ECHO_OVER)
+            self._do(Action.SHUT)
+
+    def _await_quiet(self) -> None:
+        """The last sample there was has left the card: the walls still have it."""
+        if self._shuts:
+            self._arm(Event.ECHO_OVER, ECHO_S)
+
+    @property
+    def _shuts(self) -> bool:
+        return not self._hold and self._talk.half_duplex
+
+    @property
+    def _echoes(self) -> bool:
+        """What the microphone hears now is, in half duplex, the box itself."""
+        sounds = self.phase is Phase.SPEAKING and not self._mouth.dry
+        return self._shuts and (sounds or self.armed(Event.ECHO_OVER))
 
     def _think_if_dry(self) -> None:
         """A text while the last answer may not be over: it is, if all of it has been played."""
@@ -1136,7 +1197,7 @@ class Conversation:
             self._rest()
             return
         self.phase, self.trouble = Phase.LISTENING, None
-        self._disarm(*_IDLE, Event.THINK_OVER)
+        self._disarm(*_IDLE, Event.THINK_OVER, Event.ECHO_OVER)
         self._do(Action.LISTEN, Action.SEND)
         self._mark()
 
@@ -1193,11 +1254,7 @@ class Conversation:
         else:
             self.phase, self.trouble = Phase.RESTING, None
             self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
-            if self._hold or self.muted:
-                return
-            if spoke and self._talk.half_duplex:
-                self._arm(Event.ECHO_OVER, ECHO_S)
-            else:
+            if not self._hold:
                 self._reopen()
 
     def _end_unconnected(self, *, spoke: bool) -> None:
@@ -1292,16 +1349,42 @@ class Conversation:
         """Show it. A missing card shows until it is back."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
         kept = {Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE} | self._standing
-        kept.add(Event.LONG_PRESS)
+        kept |= {Event.LONG_PRESS, Event.ECHO_OVER}
         self._asked = False
         self._disarm(*(event for event in Event if event not in kept))
         if trouble not in HARDWARE:
             self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)
+        self._complain(trouble)
+
+    def _can_be_heard(self, action: Action) -> bool:
+        return action in self._talk.audible and Trouble.SPEAKER_MISSING not in self.missing
+
+    def _cue(self, action: Action) -> None:
+        if self._can_be_heard(action):
+            self._do(action)
+
+    def _complain(self, trouble: Trouble | None, action: Action = Action.CUE_TROUBLE) -> None:
+        """Let it be heard, where somebody is there to hear it."""
+        if self._now - self._attended_s <= ATTENDED_S:
+            self.complaint, self._unsaid = trouble, action
+            if not self.held:
+                self._say_unsaid()
+
+    def _say_unsaid(self) -> None:
+        """Say it now, if it still is so and nothing else sounds or is kept."""
+        action, self._unsaid = self._unsaid, None
+        if action is None or self.phase not in (Phase.THINKING, Phase.TROUBLE):
+            return
+        if self._can_be_heard(action):
+            if not self._hold and self._talk.half_duplex and self.link is Link.UP:
+                self._do(Action.SHUT)
+            self._do(action)
 
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
         self._leave()
+        self._complain(Trouble.MICROPHONE_MISSING)
 
     def _end_deaf(self) -> None:
         """The microphone went under a held button: what was heard so far is sent."""
@@ -1309,6 +1392,7 @@ class Conversation:
             self._withdraw()
         else:
             self._close_turn()
+        self._complain(Trouble.MICROPHONE_MISSING)
 
     def _ear_back(self) -> None:
         if self.trouble is Trouble.MICROPHONE_MISSING:

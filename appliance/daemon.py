@@ -12,6 +12,7 @@ Whatever happens is *told*: the conversation decides, its actions are done withi
 then the lamp shows what is true now. Nothing in that call waits, so a press silences the card in
 the turn of the loop in which it arrives, whatever else hangs. Sound goes its own way, by plain
 calls between rooms that never wait either; the only queues are the utterances and the answers.
+What the box says by itself (`cues.py`) gives way to all of it.
 
 The line to the agent (`line.py`) is one task, so there cannot be two sockets.
 
@@ -30,6 +31,7 @@ from appliance.brief import Brief
 from appliance.chronicle import Chronicle
 from appliance.config import Settings as Config
 from appliance.conversation import Action, Conversation, Event, Link, Mode, Talk
+from appliance.cues import Cues, wanted
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
 from appliance.fingers import Fingers
@@ -43,14 +45,17 @@ from appliance.orders import commands
 from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
+from appliance.sound.echo import Echo
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
 from appliance.sound.utterance import Utterances
+from appliance.sound.voice import Voice
 from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
+EDGE_S = 0.003  # where an answer begins or ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -65,6 +70,7 @@ def _talk_of(config: Config) -> Talk:
         max_turn_s=talk.max_turn_s,
         max_conversation_s=talk.max_conversation_s,
         long_press_s=talk.long_press_s,
+        audible=wanted(config.cues),
     )
 
 
@@ -106,27 +112,40 @@ class Daemon:
         )
         self._face = Face(parts, self)
         self._fingers = Fingers(parts, self, self._face)
+        self._make_ear_and_mouth()
+        self._line = Line(parts, self, hear=self._answered)
+        self._moved = trio.Event()  # a deadline may be another than it was
+        self._stopped = trio.Event()
+        self._was_muted = self.conversation.muted
+
+    def _make_ear_and_mouth(self) -> None:
+        """What is between the cards and the conversation."""
+        parts, config = self._parts, self._parts.config
         self._microphone = Microphone(
             parts.open_microphone,
             heard=self._heard,
             found=lambda: self.tell(Event.MICROPHONE_FOUND),
             lost=lambda: self.tell(Event.MICROPHONE_LOST),
         )
+        self._voice = Voice(self._form, self.answers)
         self._speaker = Speaker(
             parts.open_speaker,
-            self.answers,
-            dry=lambda: self.tell(Event.SPEAKER_DRY),
+            self._voice,
+            dry=self._fell_dry,
             began=self._sound_begins,
             found=self._speaker_found,
-            lost=lambda: self.tell(Event.SPEAKER_LOST),
+            lost=self._lost_speaker,
+            edge_s=EDGE_S,
             lead_in_s=config.audio.lead_in_ms / 1000,
-            played=parts.played,
+            played=self._played if parts.played or parts.canceller else None,
         )
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
-        self._line = Line(parts, self, hear=self._answered)
-        self._moved = trio.Event()  # a deadline may be another than it was
-        self._stopped = trio.Event()
-        self._was_muted = self.conversation.muted
+        self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
+        self.echo: Echo | None = None
+        if parts.canceller is not None:
+            self.echo = Echo(
+                parts.canceller, self._form, look=self._speaker.look, clock=trio.current_time
+            )
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +163,9 @@ class Daemon:
             house.start_soon(self._line.run)
             house.start_soon(self._microphone.run)
             house.start_soon(self._speaker.run)
+            house.start_soon(self._cues.run)
+            if self._parts.watch_cards is not None:
+                house.start_soon(self._parts.watch_cards, self._cards_changed)
             house.start_soon(self.functions.serve)
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
@@ -160,6 +182,7 @@ class Daemon:
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
+            self._fall_silent()
             self._speaker.hush()
             self.functions.cancel_all()
             self._fingers.close()
@@ -171,8 +194,12 @@ class Daemon:
         self._stopped.set()
 
     def is_alive(self) -> bool:
-        """Whether the loop keeps the conversation's deadlines."""
-        return trio.current_time() < self.conversation.next_deadline_s + LATE_LIMIT_S
+        """Whether the conversation's deadlines are kept, and running cards looked after.
+
+        A missing card, a missing network, a hung sound server are no death: they are waited out.
+        """
+        in_time = trio.current_time() < self.conversation.next_deadline_s + LATE_LIMIT_S
+        return in_time and self._microphone.is_alive() and self._speaker.is_alive()
 
     def _open_panel(self, house: trio.Nursery) -> None:
         """The box answers to its control socket also where it has no pins, or too few."""
@@ -219,6 +246,8 @@ class Daemon:
         now_s = trio.current_time()
         before = self.conversation.phase
         self.utterances.expire(now_s)
+        if event is Event.PRESSED:
+            self._fall_silent()
         for action in self.conversation.handle(event, now_s, why):
             self._do(action, now_s)
         if self.conversation.muted is not self._was_muted:
@@ -248,6 +277,7 @@ class Daemon:
                 self.answers.release(now_s)
                 self._speaker.wake()
             case Action.LISTEN:
+                self._fall_silent()
                 self.utterances.begin(sendable=False)
                 if self._mode is Mode.HOLD:
                     self.answers.withhold()
@@ -256,8 +286,8 @@ class Daemon:
                 self.utterances.send()
             case Action.MARK_SPEECH:
                 self.utterances.mark_speech()
-            case Action.SHUT:
-                self.utterances.shut = True
+            case Action.SHUT | Action.HEAR:
+                self.utterances.shut = action is Action.SHUT
             case Action.END | Action.ERASE | Action.DISCARD:
                 self._end_utterance(action, now_s)
             case Action.CALL_OFF:
@@ -271,11 +301,14 @@ class Daemon:
                 self.chronicle.save()
             case Action.ALLOW | Action.DENY:
                 self.functions.decide(allowed=action is Action.ALLOW)
+            case Action.CUE_LISTENING | Action.CUE_DONE | Action.CUE_TROUBLE | Action.PROMPT:
+                self._cues.do(action, self.conversation.complaint)
             case _:
                 self._line.do(action)
 
     def _cut(self, action: Action, now_s: float) -> None:
         """Silence first; then what is known of how far it was heard."""
+        self._fall_silent()
         given = self.answers.read_bytes
         if action is Action.CUT:
             self.answers.cut(now_s, after=self.utterances.newest_ended)
@@ -284,6 +317,8 @@ class Daemon:
         self.chronicle.answer_cut(given - self._speaker.hush())
 
     def _end_utterance(self, action: Action, now_s: float) -> None:
+        if self.echo is not None:
+            self.utterances.hear(self.echo.flush(), now_s)
         if action is Action.END:
             self.chronicle.utterance(self.utterances.open_number, self.utterances.open_sound)
         if action is Action.DISCARD:
@@ -302,6 +337,8 @@ class Daemon:
         """A muted box hears nothing, and has forgotten what it had heard."""
         self._was_muted = self.conversation.muted
         self.knobs.mute(muted=self._was_muted)
+        if self.echo is not None:
+            self.echo.flush()
         self.utterances.forget_preroll()
         self._microphone.forget()
         if self.conversation.muted:
@@ -311,10 +348,28 @@ class Daemon:
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
+    def _cards_changed(self) -> None:
+        """The kernel tells that one came or went."""
+        self._microphone.cards_changed()
+        self._speaker.cards_changed()
+
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
+        return self._microphone.status(), self._speaker.status()
+
     def _heard(self, sound: bytes) -> None:
         """A piece from the microphone."""
+        if self.echo is not None:
+            sound = self.echo.hear(sound)
         self.utterances.hear(sound, trio.current_time())
         self._line.wake()
+
+    def _played(self, sound: bytes) -> None:
+        """A piece that has left the speaker."""
+        if self.echo is not None:
+            self.echo.played(sound)
+        if self._parts.played is not None:
+            self._parts.played(sound)
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
@@ -327,6 +382,7 @@ class Daemon:
         if heard is not Heard.DISCARDED:
             self.chronicle.answer_sound(sound)
         if heard is Heard.BEGAN:
+            self._fall_silent()
             self.chronicle.mark(Moment.FIRST_ANSWER_BYTE)
             self.utterances.take(by_text=False, now_s=now_s)
         if heard in (Heard.BEGAN, Heard.WITHHELD):
@@ -343,7 +399,24 @@ class Daemon:
         self.loudness.card_opened()
         self.tell(Event.SPEAKER_FOUND)
 
+    def _fall_silent(self) -> None:
+        """The box says nothing by itself any more; what the microphone had of it is forgotten."""
+        if self._cues.hush():
+            self.utterances.forget_preroll()
+
+    def _fell_dry(self) -> None:
+        if self._voice.is_own:
+            self._fall_silent()
+        else:
+            self.tell(Event.SPEAKER_DRY)
+
+    def _lost_speaker(self) -> None:
+        self._fall_silent()
+        self.tell(Event.SPEAKER_LOST)
+
     def _sound_begins(self) -> None:
+        if self._voice.is_own:
+            return
         self.chronicle.mark(Moment.FIRST_SAMPLE)
         self._face.publish("sound begins")
 

@@ -127,9 +127,11 @@ async def run(
         DemoFailed: the conversation did not go as it should.
         DeviceError: the file cannot be written, or a loopback port cannot be had.
     """
-    async with _an_agent(settings, environ, standin=standin, say=say) as (ours, agent):
+    async with _an_agent(settings, environ, standin=standin, say=say) as (wanted, agent):
+        is_standin = standin or not assembly.has_card()
+        ours = assembly.with_rate(wanted, standin=is_standin)
         recorder = Recorder(Format(ours.audio.rate_hz))
-        if standin or not assembly.has_card():
+        if is_standin:
             parts, standins = assembly.standin_parts(ours, environ, None, played=recorder)
             scene: _Scene = _Script(parts, standins, say, tell)
         else:

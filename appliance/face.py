@@ -18,6 +18,7 @@ from appliance.loudness import Loudness
 from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
+from appliance.sound.echo import Echo
 from appliance.sound.pcm import Format
 from appliance.sound.utterance import Utterances
 
@@ -35,6 +36,10 @@ class Household(Protocol):
     meter: Meter
     brief: Brief
     loudness: Loudness
+    echo: Echo | None
+
+    def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
+        """What is known of the microphone's card, and of the speaker's."""
 
 
 class Face:
@@ -126,6 +131,7 @@ class Face:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
+        microphone, speaker = self._house.card_status()
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
@@ -157,13 +163,16 @@ class Face:
             "microphone": {
                 "card": config.audio.capture,
                 "state": self._state_of(Trouble.MICROPHONE_MISSING),
+                **microphone,
                 "preroll_ms": config.talk.preroll_ms,
             },
             "speaker": {
                 "card": config.audio.playback,
                 "state": self._state_of(Trouble.SPEAKER_MISSING),
+                **speaker,
                 **self._house.loudness.report(),
             },
+            "echo": self._echo(),
             "panel": {
                 "state": self._state_of_panel(),
                 "trouble": "; ".join(self._complaints) or None,
@@ -182,6 +191,20 @@ class Face:
         if Trouble.PANEL_MISSING in troubles:
             return "missing"
         return "stuck" if troubles else "open"
+
+    def _echo(self) -> dict[str, object]:
+        """Who is heard while an answer sounds, and what takes the answer out of it."""
+        echo, duplex = self._house.echo, self._parts.config.talk.duplex
+        if echo is None:
+            nothing = dict.fromkeys(("delay_ms", "erle_db"))
+            return {"mode": duplex, "canceller": "none", "frames": 0, **nothing}
+        return {
+            "mode": duplex,
+            "canceller": echo.canceller.name,
+            "frames": echo.frames,
+            "delay_ms": round(echo.delay_ms, 3),
+            "erle_db": None if echo.erle_db is None else round(echo.erle_db, 1),
+        }
 
     def _state_of(self, trouble: Trouble) -> str:
         return "missing" if trouble in self._talk.missing else "open"

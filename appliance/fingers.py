@@ -4,6 +4,9 @@ Decided here:
   * The talk button's presses and releases go to the conversation at once and as they are. A double
     press of it comes besides, after both: with `double_press` the two short presses do what they
     always do (in `hold` next to nothing, in `tap` they begin to listen), and then the gesture.
+  * In `hold` a double press unmutes a muted box, whatever else it is set to do: the agent may have
+    muted it, mute outlives the plug, and a box may have one button only. A long press does not, for
+    that is how somebody talks there, and talking to a muted box must never open its microphone.
   * A volume button acts at once, and when held after 0.5 s and then every 0.3 s again.
   * *Forget* cannot be taken back, so its button acts on a long press only (`[talk] long_press_s`).
   * A mute button toggles. A mute switch holds: while it is closed the box is muted, whatever else
@@ -23,7 +26,7 @@ from typing import Protocol
 import trio
 
 from appliance.config import Settings as Config
-from appliance.conversation import Conversation, Event
+from appliance.conversation import Conversation, Event, Mode
 from appliance.errors import DeviceError, Trouble
 from appliance.face import Face
 from appliance.panel.gestures import Finger, Gesture, Habits, Touch
@@ -75,6 +78,7 @@ class Fingers:
         self._house = house
         self._face = face
         self._double_press = config.panel.gestures.double_press
+        self._holds_to_talk = config.talk.mode == Mode.HOLD.value
         self._mute_is_switch = config.panel.buttons.mute.kind == "switch"
         self._holds_muted = False
         self._moved = trio.Event()  # a deadline may be another than it was
@@ -85,7 +89,7 @@ class Fingers:
 
     def _habits(self, name: str, config: Config) -> Habits:
         match name:
-            case "talk" if self._double_press != "none":
+            case "talk" if self._double_press != "none" or self._holds_to_talk:
                 return Habits(short_s=config.talk.tap_ms / 1000)
             case "volume_up" | "volume_down":
                 return Habits(repeat_after_s=REPEAT_AFTER_S, repeat_every_s=REPEAT_EVERY_S)
@@ -186,13 +190,19 @@ class Fingers:
                 case "talk", Gesture.RELEASE:
                     self._house.tell(Event.RELEASED)
                 case "talk", Gesture.DOUBLE:
-                    self._do(self._double_press)
+                    self._double()
                 case "mute" | "volume_up" | "volume_down", Gesture.PRESS | Gesture.REPEAT:
                     self._do(key.name)
                 case "forget", Gesture.LONG:
                     self._do(key.name)
                 case _:
                     pass
+
+    def _double(self) -> None:
+        if self._holds_to_talk and self._house.conversation.muted:
+            self._house.toggle_mute()
+        else:
+            self._do(self._double_press)
 
     def _do(self, what: str) -> None:
         match what:

@@ -36,6 +36,7 @@ from appliance.config import Tool as Setting
 from appliance.conversation import THINK_MORE_S, Event
 from appliance.errors import Trouble
 from appliance.parts import Parts
+from appliance.sound.recordings import permission
 from appliance.sound.volume import asked
 
 
@@ -70,6 +71,7 @@ class Functions:
 
     def __init__(self, settings: Sequence[Setting], parts: Parts, house: Household) -> None:
         self._house = house
+        self._language = parts.config.cues.language
         self._decide: Callable[[bool], None] = lambda _: None
         self._tools = Tools(
             [Tool(**msgspec.structs.asdict(one)) for one in settings],
@@ -130,7 +132,7 @@ class Functions:
         self._decide = decide
         session = self._house.session
         if session is not None:
-            words = f"May I run {name}? Press the button to allow it."
+            words = permission(name, self._language)
             try:
                 session.say(Say(words, Behavior.QUEUE))
             except CannotSay:

@@ -17,7 +17,7 @@ from appliance.agent.messages import (
     ToAgent,
     ToThinkProvider,
 )
-from appliance.brief import BLOCKS, Brief
+from appliance.brief import BLOCKS, PROMPT_MAX, Brief
 from appliance.config_wire import refusals
 from appliance.conversation import Conversation, Event, Phase
 from appliance.errors import Trouble
@@ -27,7 +27,7 @@ from appliance.purse import Purse
 from appliance.sound.volume import LEVEL_MAX, moved
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
-WORDS_MAX = 25_000  # characters; of a prompt, by the API's own limit
+WORDS_MAX = PROMPT_MAX  # of whatever is said
 
 
 class Speaking(Protocol):

@@ -15,6 +15,7 @@ from appliance.loudness import Mixer
 from appliance.panel.gestures import Touch
 from appliance.panel.looks import Look
 from appliance.purse import Book
+from appliance.sound.echo import Canceller
 from appliance.sound.microphone import Capture
 from appliance.sound.speaker import Playback
 
@@ -58,7 +59,8 @@ class Manager(Protocol):
         """Ping while alive."""
 
 
-Tell = Callable[[Touch], None]
+Tell = Callable[[], None]
+Touched = Callable[[Touch], None]  # must not wait
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Parts:
     open_microphone: Callable[[], Capture]
     open_speaker: Callable[[], Playback]
     open_lamp: Callable[[], Lamp | None]
-    open_button: Callable[[str, Tell], Button]  # by its name in [panel.buttons]
+    open_button: Callable[[str, Touched], Button]  # by its name in [panel.buttons]
     random: Callable[[], float]
     manager: Manager
     name: str = ""  # the box's name, always one of its tags
@@ -84,8 +86,10 @@ class Parts:
     knobs_book: Book | None = None
     open_mixer: Callable[[], Mixer | None] = lambda: None  # may raise DeviceError
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None  # tells when some come and go
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
     played: Callable[[bytes], None] | None = None
     pins: Callable[[], str | None] = lambda: None  # what reaches the pins, once one has been wanted
+    canceller: Canceller | None = None  # of the box's own voice in the microphone

@@ -6,7 +6,7 @@ On the virtual clock, so a minute of conversation takes a moment and times compa
 import math
 import random
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,8 +21,9 @@ from appliance.errors import AgentError
 from appliance.host import command
 from appliance.loudness import Mixer
 from appliance.panel.looks import Look
-from appliance.parts import Parts, Tell
+from appliance.parts import Parts, Tell, Touched
 from appliance.purse import Book
+from appliance.sound.echo import Canceller
 from appliance.standin.agent import Connection, Manners, StandinAgent
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -180,6 +181,8 @@ async def a_box(
     *,
     knobs_book: Book | None = None,
     mixer: Mixer | None = None,
+    watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
+    canceller: Canceller | None = None,
     held: Iterable[str] = (),
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML; `held` are buttons that are closed by then."""
@@ -189,7 +192,7 @@ async def a_box(
     manager = Manager()
     buttons: dict[str, StandinButton] = {}
 
-    def open_button(name: str, tell: Tell) -> StandinButton:
+    def open_button(name: str, tell: Touched) -> StandinButton:
         buttons[name] = StandinButton(tell, is_down=name in held)
         return buttons[name]
 
@@ -213,6 +216,8 @@ async def a_box(
                 run_command=run_command,
                 knobs_book=knobs_book,
                 open_mixer=lambda: mixer,
+                watch_cards=watch_cards,
+                canceller=canceller,
             )
         )
         gone = trio.Event()

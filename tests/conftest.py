@@ -1,4 +1,4 @@
-"""What every test stands on: a scheduler that can be replayed.
+"""What every test stands on: a scheduler that can be replayed, and no clock to be late by.
 
 trio shuffles the tasks that may run, so that nobody relies on their order. From a seed it does so
 the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed.
@@ -12,8 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from trio._core import _run
+
+# How long an example takes is the machine's affair: no test asserts a duration.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The button on mock pins, on the kernel's lines and as a stand-in; and the ways to the pins."""
 
+import gc
 import os
 import sys
 import threading
@@ -41,6 +42,7 @@ def no_factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """gpiozero as it is before anything was opened."""
     monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
     monkeypatch.delenv(pins.VARIABLE, raising=False)
+    gc.collect()  # a device that could not be opened keeps its pin until it is collected
     yield
     if gpiozero.Device.pin_factory is not None:
         gpiozero.Device.pin_factory.close()
@@ -85,8 +87,9 @@ MakeRig = Callable[[], Rig]
 
 
 @pytest.fixture(params=["mock", "lines", "standin"])
-def make(request: pytest.FixtureRequest, nursery: trio.Nursery) -> MakeRig:
+def make(request: pytest.FixtureRequest) -> Iterator[MakeRig]:
     told = Told()
+    made: list[Rig] = []
 
     def on_a_pin() -> Rig:
         mock: MockFactory = request.getfixturevalue("mock")
@@ -103,7 +106,13 @@ def make(request: pytest.FixtureRequest, nursery: trio.Nursery) -> MakeRig:
         standin = StandinButton(told.append)
         return Rig(standin, standin.press, standin.release, told)
 
-    return {"mock": on_a_pin, "lines": on_a_line, "standin": on_nothing}[request.param]
+    def make() -> Rig:
+        made.append({"mock": on_a_pin, "lines": on_a_line, "standin": on_nothing}[request.param]())
+        return made[0]
+
+    yield make
+    for rig in made:
+        rig.button.close()
 
 
 async def test_presses_and_releases_come_in_their_order(
@@ -306,6 +315,7 @@ async def test_contacts_to_ground_and_to_the_supply(
     button = Button(BUTTON_PIN, told.append, active=active, pull=pull)
     nursery.start_soon(button.run)
     await settle()
+    assert chips.requests[BUTTON_PIN].settings.debounce_period.total_seconds() == pins.BOUNCE_S
     chips.drive(BUTTON_PIN, closed)
     await settle()
     chips.drive(BUTTON_PIN, not closed)
@@ -321,7 +331,7 @@ class StepsOfButton(trio.abc.Instrument):
         self.steps = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += "Button.run" in task.name
+        self.steps += task.name.endswith("wakes_nobody.<locals>.run")
 
 
 async def test_a_button_that_nobody_touches_wakes_nobody(
@@ -331,7 +341,13 @@ async def test_a_button_that_nobody_touches_wakes_nobody(
 ) -> None:
     threads = threading.active_count()
     button, _, finger = pin_rig()
-    nursery.start_soon(button.run)
+    ended = trio.Event()
+
+    async def run() -> None:
+        await button.run()
+        ended.set()
+
+    nursery.start_soon(run)
     await pass_(mock_clock, 1)
     counting = StepsOfButton()
     trio.lowlevel.add_instrument(counting)
@@ -344,7 +360,23 @@ async def test_a_button_that_nobody_touches_wakes_nobody(
     await settle()
     assert counting.steps > 0, "it is counted"
     trio.lowlevel.remove_instrument(counting)
+    finger.release(BUTTON_PIN)
+    await pass_(mock_clock, 1)
     button.close()
+    await settle()
+    assert ended.is_set(), "nothing else would wake it"
+
+
+async def test_a_button_may_be_closed_in_the_moment_when_it_is_looked_at(
+    pin_rig: Callable[..., tuple[Any, list[Touch], Any]], autojump_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(10):  # which of two tasks is the first is chance
+        button, told, _ = pin_rig()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(button.run)
+            await trio.sleep(SETTLE_S)
+            button.close()
+        assert told == []
 
 
 async def test_a_chip_that_goes_while_a_button_waits_is_named(chips: FakeChips) -> None:

@@ -61,6 +61,13 @@ prebuffer_ms = 60
 lead_in_ms = 0
 volume = 100
 mixer = "auto"
+echo = "none"
+[cues]
+listening = false
+done = false
+trouble = true
+language = "en"
+prompts_dir = ""
 [spend]
 usd_per_month_max = 0
 [keep]
@@ -106,6 +113,7 @@ period_ms = 10
 message_ms = 80
 prebuffer_ms = 100
 lead_in_ms = 200
+echo = "webrtc"
 volume = 40
 mixer = "Digital"
 [panel]
@@ -114,6 +122,12 @@ kit = "respeaker-2mic-v2"
 brightness = 50
 night = "22:30-07:00"
 night_brightness = 0
+[cues]
+listening = true
+done = false
+trouble = false
+language = "de"
+prompts_dir = "/var/lib/sentences"
 [panel.lamp]
 kind = "apa102"
 [panel.buttons.talk]
@@ -347,10 +361,9 @@ def test_toml_that_is_none_is_told_with_its_line() -> None:
         ("[panel.buttons]\ntalk = 3.0", "talk = 3.0: wanted a whole number from 0 to 27"),
         ("[panel.buttons]\ntalk = -1", "talk = -1: wanted a whole number from 0 to 27"),
         ("[panel.buttons]\ntalk = true", "talk = true: wanted a whole number from 0 to 27"),
-        ("[audio]\nrate_hz = 22050", "rate_hz = 22050: wanted one of 8000, 16000, 24000"),
+        ("[audio]\nrate_hz = 22050", "rate_hz = 22050: wanted one of 0, 8000, 16000, 24000"),
         ("[audio]\nencoding = 'opus'", 'encoding = "opus": wanted one of "alaw", "linear16"'),
         ("[audio]\nrate_hz = false", "rate_hz = false: wanted one of"),
-        ("[audio]\nrate_hz = 0", "this version finds no rate by itself"),
         ("[audio]\nperiod_ms = 4", "wanted a whole number of milliseconds from 5 to 100"),
         ("[audio]\nmessage_ms = 201", "wanted a whole number of milliseconds from 20 to 200"),
         ("[audio]\nprebuffer_ms = 1001", "wanted a whole number of milliseconds from 0 to 1000"),
@@ -817,3 +830,30 @@ def test_a_credential_that_cannot_be_read_is_a_fault(credentials: Path) -> None:
     (credentials / "deepgram-api-key").mkdir()
     with pytest.raises(ConfigError, match="deepgram-api-key: cannot be read: Is a directory"):
         key(DEEPGRAM, {"CREDENTIALS_DIRECTORY": str(credentials)})
+
+
+# [cues]
+
+
+def test_an_unknown_language_is_told_which_there_are() -> None:
+    fault = only_fault("[cues]\nlanguage = 'fr'")
+    assert fault == ('box.toml: [cues] language = "fr": wanted "" (no sentences) or one of en, de')
+    assert parse("[cues]\nlanguage = ''", "box.toml").cues.language == ""
+
+
+@pytest.mark.parametrize("mode", ["tap", "open"])
+def test_the_cue_for_the_end_of_a_turn_needs_a_shut_microphone(mode: str) -> None:
+    fault = only_fault(f"[talk]\nmode = '{mode}'\n[cues]\ndone = true")
+    assert "[cues] done = true: [talk] mode" in fault
+    assert "wanted false" in fault
+
+
+def test_sentences_of_the_owners_need_a_language_and_a_folder(tmp_path: Path) -> None:
+    fault = only_fault("[cues]\nlanguage = ''\nprompts_dir = '/x'")
+    assert '[cues] prompts_dir = "/x": language = "" speaks no sentences' in fault
+    file = tmp_path / "box.toml"
+    file.write_text(f"[cues]\nprompts_dir = '{tmp_path}'")
+    assert read(file).cues.prompts_dir == str(tmp_path)
+    file.write_text("[cues]\nprompts_dir = '/no/such'")
+    with pytest.raises(ConfigError, match="wanted a folder with WAV files"):
+        read(file)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.agent import early_access, v1
-from appliance.config import parse
+from appliance.config import parse, rates_taken
 from appliance.config_wire import rate_fault, refusals
 from appliance.errors import ConfigError
 
@@ -468,3 +468,17 @@ def test_only_flux_voices_have_the_rate_of_the_compact_disc(agent: str, voice: s
 )
 def test_a_voice_that_may_have_a_rate_is_asked_for_it(agent: str) -> None:
     assert parse(f"[agent]\n{agent}\n[audio]\nrate_hz = 44100", "box.toml").audio.rate_hz == 44100
+
+
+@pytest.mark.parametrize(
+    ("settings", "taken"),
+    [
+        ("", {8000, 16000, 24000, 32000, 48000}),
+        ("encoding = 'mulaw'", {8000, 16000}),
+        (f"[agent]\nid = '{UUID}'", {8000, 16000, 24000, 32000, 44100, 48000}),
+    ],
+)
+def test_zero_is_no_rate_but_asks_for_one_of_these(settings: str, taken: set[int]) -> None:
+    found = parse(f"[audio]\nrate_hz = 0\n{settings}", "box.toml")
+    assert found.audio.rate_hz == 0
+    assert rates_taken(found) == taken

@@ -707,3 +707,39 @@ async def test_random_outages_lose_no_word(autojump_clock: MockClock) -> None:
             for number in range(len(box.agent.connections) - 1):
                 assert (said + bytes(TAIL)).startswith(heard_by(box, number)), seed
             assert box.network.open_most == 1
+
+
+# ── the watchdog ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_box_is_alive_in_every_phase_and_while_its_cards_are_away(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box(manners=Manners(answer_s=5.0)) as box:
+        alive = box.daemon.is_alive
+        await trio.sleep(3600.0)
+        assert alive()
+        box.button.press()
+        assert alive(), "nobody had anything to look after until now"
+        box.room.say(tone(3.0))
+        for _ in range(300):
+            await trio.sleep(0.01)
+            assert alive()
+        box.button.release()
+        await box.until(Phase.SPEAKING)
+        for _ in range(400):
+            await trio.sleep(0.01)
+            assert alive()
+        box.room.unplug()
+        await trio.sleep(3600.0)
+        assert alive()
+
+
+async def test_a_box_that_looks_after_no_card_any_more_is_not(autojump_clock: MockClock) -> None:
+    async with a_box() as box:
+        box.button.press()
+        await trio.sleep(1.0)
+        box.daemon._microphone._plug._moved_s -= 3600.0
+        assert not box.daemon.is_alive()
+        await trio.sleep(0.1)
+        assert box.daemon.is_alive()

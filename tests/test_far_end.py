@@ -141,7 +141,7 @@ async def test_prompt_and_voice_change_this_connection_and_those_that_follow(
         assert {"UpdatePrompt", "UpdateSpeak"} <= set(names)
         await ask(box)
         agent = (box.connection.settings or {})["agent"]
-        assert agent["think"]["prompt"] == "Be brief."
+        assert agent["think"]["prompt"].startswith("Be brief.\n")
         assert agent["speak"]["provider"]["model"] == "flux-kit-en"
 
 
@@ -318,6 +318,16 @@ async def test_a_press_allows_what_the_lamp_asks(presses: bool, autojump_clock: 
         [answer] = answers_of(box)
         assert ("did not allow" in answer) is not presses
         assert box.look.name != "hurried, mostly on"
+
+
+async def test_a_german_box_asks_in_german(autojump_clock: MockClock) -> None:
+    manners = Manners(calls=(Call(1, "lights", '{"on": true}'),))
+    settings = '[cues]\nlanguage = "de"\n' + LIGHTS.format(confirm="button")
+    async with a_box(settings, manners, run_command=Runner()) as box:
+        await box.say(tone(1.0))
+        await trio.sleep(1.0)
+        said = [it for it in box.connection.messages if it["type"] == "InjectAgentMessage"]
+        assert said[0]["message"].startswith("Darf ich lights ausführen?")
 
 
 async def test_the_volume_is_set_by_command_and_by_function(autojump_clock: MockClock) -> None:

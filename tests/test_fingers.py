@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from appliance.conversation import Phase
 from appliance.errors import DeviceError, Trouble
 from appliance.panel.looks import DARK, HOLLOW, LOOKS, STEADY, TRIPLE
-from appliance.parts import Tell
+from appliance.parts import Touched
 from appliance.sound.volume import LOWEST
 from appliance.standin.panel import StandinButton
 from tests.box import Box, a_box, tone
@@ -287,7 +287,7 @@ async def test_what_a_stuck_button_hides_no_longer_shows_while_somebody_talks(
 class FailingButton(StandinButton):
     """Its pin fails when it is told to."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Touched) -> None:
         super().__init__(tell)
         self.failed = trio.Event()
 
@@ -334,7 +334,7 @@ async def test_a_mute_switch_whose_pin_fails_leaves_the_box_muted_until_it_is_to
 async def test_a_button_that_cannot_be_had_takes_no_other_with_it(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    def open_or_fail(tell: Tell, *, is_down: bool) -> StandinButton:
+    def open_or_fail(tell: Touched, *, is_down: bool) -> StandinButton:
         if tell.args[0].name in {"mute", "forget"}:  # type: ignore[attr-defined]
             raise DeviceError(f"GPIO 22: {tell.args[0].name}: in use")  # type: ignore[attr-defined]
         return StandinButton(tell, is_down=is_down)

@@ -217,6 +217,25 @@ async def test_a_card_that_is_pulled_out_while_nobody_wants_it_is_missed_all_the
     assert noise(0.5) in ear.heard
 
 
+async def test_where_the_kernel_tells_it_is_missed_at_once_and_hardly_looked_at(
+    autojump_clock: MockClock, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    monkeypatch.setattr(StandinCapture, "check", lambda _card: looks.append(trio.current_time()))
+    ear.microphone.cards_changed()
+    await trio.sleep(100.0)
+    assert looks == [0.0, 30.0, 60.0, 90.0]
+    monkeypatch.undo()
+    await trio.sleep(0.5)
+    ear.room.unplug()
+    ear.microphone.cards_changed()
+    await trio.sleep(0.05)
+    assert ear.told[1:] == [(100.5, "lost")]
+    ear.room.plug()
+    await trio.sleep(0.1)
+    assert ear.told[2:] == [(100.6, "found")]
+
+
 async def test_a_missing_card_is_announced_at_the_start(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -265,11 +265,8 @@ async def test_each_way_to_mute_is_kept(muted: bool, autojump_clock: MockClock) 
 # ── the way back ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("mode", ["hold", "tap"])
-async def test_a_long_press_unmutes_and_forgets_nothing(
-    mode: str, autojump_clock: MockClock
-) -> None:
-    async with a_box(f'[talk]\nmode = "{mode}"') as box:
+async def test_a_long_press_unmutes_and_forgets_nothing(autojump_clock: MockClock) -> None:
+    async with a_box('[talk]\nmode = "tap"') as box:
         box.daemon.chronicle.history.user_said("Remember this.", trio.current_time())
         order(box, "mute")
         box.button.press()
@@ -282,6 +279,23 @@ async def test_a_long_press_unmutes_and_forgets_nothing(
         assert box.at(Phase.ASLEEP)
         assert box.network.dials == []
         assert box.daemon.chronicle.history.last_question == "Remember this."
+
+
+async def test_who_talks_to_a_muted_box_in_hold_is_not_heard_and_a_double_tap_unmutes(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box() as box:
+        order(box, "mute")
+        await box.say(tone(8.0))
+        await trio.sleep(1.0)
+        assert box.daemon.conversation.muted
+        for _ in range(2):
+            box.button.press()
+            await trio.sleep(0.1)
+            box.button.release()
+            await trio.sleep(0.2)
+        assert box.daemon.status()["muted"] is False
+        assert box.network.dials == []
 
 
 async def test_open_hangs_up_while_it_is_muted_and_comes_back(autojump_clock: MockClock) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from appliance.sound.answer import Answers
-from appliance.sound.pcm import SAMPLE_BYTES, Format, on_all_channels
+from appliance.sound.pcm import SAMPLE_BYTES, Format, to_card
 from appliance.sound.speaker import Playback, Speaker
 from appliance.standin.card import Room, StandinPlayback
 from tests.test_cards import FORM, PERIOD, noise
@@ -36,6 +36,7 @@ class Mouth:
     room: Room
     opens: Callable[[], Playback]
     lead_in_s: float = 0.0
+    edge_s: float = 0.0
     told: list[tuple[float, str]] = field(default_factory=list)
     played: bytearray = field(default_factory=bytearray)
     tries: list[float] = field(default_factory=list)  # when it tried to open the card
@@ -53,6 +54,7 @@ class Mouth:
             began=tells("began"),
             found=tells("found"),
             lost=tells("lost"),
+            edge_s=self.edge_s,
             lead_in_s=self.lead_in_s,
             played=self.played.extend,
         )
@@ -229,7 +231,7 @@ async def test_a_card_with_two_channels_gets_the_same_on_both(
 
         def write(self, sound: bytes) -> int:
             both = array("h", sound)
-            assert on_all_channels(both[::2].tobytes(), 2) == sound
+            assert to_card(both[::2].tobytes(), Format(FORM.rate_hz, channels=2)) == sound
             return super().write(both[::2].tobytes())
 
     room = Room(FORM.rate_hz)
@@ -486,6 +488,32 @@ async def test_what_is_told_to_have_been_played_was_heard_in_the_room(
     assert without_silence(bytes(mouth.played)).endswith(noise(0.5))
 
 
+async def test_who_looks_is_told_to_the_sample_what_has_been_played(
+    autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    assert not mouth.speaker.look()
+    mouth.hear(noise(1.0), whole=True)
+    for _ in range(40):
+        await trio.sleep(0.0137)
+        assert mouth.speaker.look()
+        assert mouth.played == mouth.heard
+    mouth.cut()
+    assert mouth.played == mouth.heard
+    assert not mouth.speaker.look()
+
+
+async def test_who_looks_at_a_card_that_was_pulled_out_is_told_nothing(
+    autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    mouth.hear(noise(1.0))
+    await trio.sleep(0.5)
+    mouth.room.unplug()
+    mouth.speaker.look()
+    await trio.sleep(0.1)
+    assert not mouth.speaker.look()
+    assert mouth.times("lost")
+
+
 # A card that fails
 
 
@@ -499,6 +527,25 @@ async def test_a_card_that_is_pulled_out_of_an_answer_is_announced_once(
     [lost_s] = mouth.times("lost")
     assert 2.0 <= lost_s <= 2.02
     assert mouth.heard == noise(5.0)[:32000]
+
+
+async def test_where_the_kernel_tells_it_is_missed_at_once_and_hardly_looked_at(
+    autojump_clock: MockClock, mouth: Mouth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    monkeypatch.setattr(StandinPlayback, "check", lambda _card: looks.append(trio.current_time()))
+    mouth.speaker.cards_changed()
+    await trio.sleep(100.0)
+    assert looks == [1.0, 31.0, 61.0, 91.0]
+    monkeypatch.undo()
+    await trio.sleep(0.5)
+    mouth.room.unplug()
+    mouth.speaker.cards_changed()
+    await trio.sleep(0.05)
+    assert mouth.times("lost") == [101.5]
+    mouth.room.plug()
+    await trio.sleep(0.1)
+    assert mouth.times("found")[1:] == [101.6]
 
 
 async def test_it_is_tried_again_after_1_2_4_and_then_each_5_seconds(

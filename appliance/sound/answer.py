@@ -70,6 +70,11 @@ class Answers:
     # ── what is asked ────────────────────────────────────────────────────────────────────────
 
     @property
+    def is_own(self) -> bool:
+        """The box itself sounds: never here, see `voice`."""
+        return False
+
+    @property
     def discarding(self) -> bool:
         """Sound that comes now belongs to a dead answer."""
         return self._cut_after is not None

@@ -14,22 +14,133 @@ What had to be learned of it, each point measured:
   * PipeWire 0.3's descriptor is always ready (5,000 wakes a second): such a card is paced by timer.
   * PulseAudio's count stands where it was after a drop, and a start with the whole buffer full
     counts that buffer as played at once: so ask for the state first, and start with a period free.
+  * alsa-lib converts rates linearly where no plugin does it better: what lies above half the new
+    rate is folded into speech, as loud as it came. (From 48 to 16 kHz, tones of 9, 11 and 14 kHz:
+    speexrate leaves -77 dB of them or less, and so do lavrate and samplerate.) Nothing in ALSA's
+    answers tells which it was, `dumpinfo` neither, so the kernel is asked; linear is refused.
+
+A name that converts nothing (`hw:`) may grant other samples and more channels than were asked:
+`appliance.sound.pcm` changes those. Another rate it may not: changing rates is alsa-lib's work.
 """
 
 import contextlib
 import errno
+import logging
+import os
 import select
+import time
 from typing import Any
 
 import alsaaudio
 import trio
 
 from appliance.errors import DeviceError
-from appliance.sound.pcm import Format
+from appliance.sound import kernel
+from appliance.sound.names import RATES_HZ, advice, bare, missing
+from appliance.sound.pcm import Chain, Format, Sample
+
+log = logging.getLogger("appliance.sound")
 
 BUFFER_PERIODS = 10
 FAULTS_MAX = 20  # under- or overruns without a frame between them: the sound server is dead
 WAKES_MAX = 4  # a period, on average over a second
+
+
+def native_rates(name: str, *, capture: bool) -> set[int] | None:
+    """Those of our rates that a card has without a conversion; None if that cannot be told.
+
+    Of a bare card (`hw`, `plughw`) all of them are told; of another name the one that its hardware
+    runs at when it is asked for the best; behind a sound server any will do.
+    """
+    kind = alsaaudio.PCM_CAPTURE if capture else alsaaudio.PCM_PLAYBACK
+    try:
+        pcm = _open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)
+    except DeviceError as error:
+        log.warning("no rate can be found: %s", error)
+        return None
+    with contextlib.closing(pcm):
+        info: dict[str, Any] = pcm.info()
+        if bare(name):
+            return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
+        runs = _hardware(info, capture=capture)
+    if runs is not None:
+        return {runs.rate_hz} & set(RATES_HZ)
+    return None if kernel.has_card(info["card_no"]) else set(RATES_HZ)
+
+
+def _has_rate(told: Any, rate_hz: int) -> bool:
+    """What `getrates` tells: the only rate, all between two, or a list of them."""
+    if isinstance(told, tuple):
+        return bool(told[0] <= rate_hz <= told[1])
+    return rate_hz in (told if isinstance(told, list) else [told])
+
+
+def _open(kind: int, name: str, rate_hz: int, period_frames: int) -> Any:
+    """Open a stream, whatever it grants.
+
+    Raises:
+        DeviceError: it does not open; the message says why, and who holds it.
+    """
+    if words := missing(name, kernel.card_ids()):  # ALSA would tell the journal, at each try
+        raise DeviceError(f"{name!r} does not open: {words}")
+    try:
+        return alsaaudio.PCM(
+            type=kind,
+            mode=alsaaudio.PCM_NONBLOCK,
+            device=name,
+            rate=rate_hz,
+            channels=1,
+            format=alsaaudio.PCM_FORMAT_S16_LE,
+            periodsize=period_frames,
+            periods=BUFFER_PERIODS,
+        )
+    except alsaaudio.ALSAAudioError as error:
+        words = f"{name!r} does not open: {str(error).removesuffix(f' [{name}]')}"
+        if os.strerror(errno.EBUSY) in str(error):
+            holder = kernel.holder(name, capture=kind == alsaaudio.PCM_CAPTURE)
+            words += f": {holder} holds it"
+        raise DeviceError(words) from error
+
+
+def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
+    """What an open stream grants, if it can be used."""
+    sample, rate = info["format_name"], info["rate"]
+    if rate != rate_hz:
+        raise DeviceError(
+            f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz:"
+            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found at the"
+            " next start"
+        )
+    if sample not in Sample.__members__:
+        raise DeviceError(f"{name!r} grants {sample} only; a plughw:CARD=… name converts")
+    return Format(rate_hz, info["channels"], Sample[sample])
+
+
+def _hardware(info: dict[str, Any], *, capture: bool) -> kernel.Hardware | None:
+    place = (info["card_no"], info["device_no"], info["subdevice_no"])
+    return kernel.hardware(*place, capture=capture)
+
+
+def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> Chain:
+    """What runs beneath an open stream.
+
+    Raises:
+        DeviceError: alsa-lib would convert the rate linearly.
+    """
+    runs = _hardware(info, capture=capture)
+    if runs is None:
+        is_kernels = kernel.has_card(info["card_no"])
+        converter = "unknown" if is_kernels else "sound server"
+        return Chain(form.rate_hz, form.channels, form.sample.name, converter, is_kernels)
+    converter = "none" if runs.rate_hz == form.rate_hz else kernel.converter()
+    if converter == "linear":
+        raise DeviceError(
+            f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
+            f" {form.rate_hz} Hz without a filter, which spoils speech: install"
+            f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz}, or 0 to have one found"
+            " at the next start"
+        )
+    return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 
 
 class _Stream:
@@ -39,29 +150,24 @@ class _Stream:
         self.name = name
         self.xruns = 0
         self._faults = 0
+        began_s = time.monotonic()
+        self._pcm = _open(kind, name, rate_hz, period_frames)
+        took_s = time.monotonic() - began_s
         try:
-            self._pcm = alsaaudio.PCM(
-                type=kind,
-                mode=alsaaudio.PCM_NONBLOCK,
-                device=name,
-                rate=rate_hz,
-                channels=1,
-                format=alsaaudio.PCM_FORMAT_S16_LE,
-                periodsize=period_frames,
-                periods=BUFFER_PERIODS,
-            )
-        except alsaaudio.ALSAAudioError as error:
-            raise DeviceError(f"{name!r} does not open: {error}") from error
-        info: dict[str, Any] = self._pcm.info()
-        self.form = Format(rate_hz=info["rate"], channels=info["channels"])
+            info: dict[str, Any] = self._pcm.info()
+            self.form = _granted(name, info, rate_hz)
+            self.chain = _chain(name, info, self.form, capture=kind == alsaaudio.PCM_CAPTURE)
+        except DeviceError:
+            self._pcm.close()
+            raise
         self.period_frames = int(info["period_size"])
         self.buffer_frames = int(info["buffer_size"])
-        if info["format_name"] != "S16_LE" or info["rate"] != rate_hz:
-            self._pcm.close()
-            raise DeviceError(
-                f"{name!r} grants {info['format_name']} at {info['rate']} Hz; wanted is S16_LE at"
-                f" {rate_hz} Hz: a plughw:CARD=… name converts, or set [audio] rate_hz"
-            )
+        self._wait_for_descriptors()
+        log.info("%r is open after %.2f s: %s", name, took_s, self.chain)
+        if words := advice(name, kernel.card_ids()):
+            log.warning("%s", words)
+
+    def _wait_for_descriptors(self) -> None:
         self._descriptors: list[tuple[int, int]] = self._pcm.polldescriptors()
         self._epoll = select.epoll()
         self._timed = False
@@ -102,6 +208,8 @@ class _Stream:
     def _fault(self) -> None:
         """An xrun. A card that gives nothing else is dead."""
         self.xruns += 1
+        if self.xruns == 1:
+            log.warning("%r had an xrun, sound was lost; `status` counts them", self.name)
         self._faults += 1
         if self._faults > FAULTS_MAX:
             raise DeviceError(f"{self.name!r} answers nothing but xruns")

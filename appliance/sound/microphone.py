@@ -3,31 +3,26 @@
 Asleep, the card is open and its stream stands still: opening may take half a second on USB and
 holds the interpreter, so that is done at the start, not at the press.
 
-A card that fails is announced once, closed, and tried again after 1 s, 2 s, … 5 s. Nothing else
-of the box stops for it; but a sound server that hangs holds up whoever opens or closes its cards,
-so the announcement comes first. A card that stands still is looked at now and then, because one
-that is pulled out while nobody wants it says nothing.
-
 A card from which nothing comes for 2 s has failed, whatever it says or brings then: a stalled
 sound server raises nothing and delivers its backlog later, which is discarded by opening anew.
+
+The backlog of a shorter stall is kept, all of it: it was recorded since the press (`start` drops
+what is older), so it is the owner's words, and no word is lost for coming late. It goes out in its
+order, faster than real time, as what was said before the connection stood does. Where the words
+are not wanted (`duplex = "half"`, while an answer sounds) the speaker of the same server stood
+still too, so the answer still sounds when the backlog comes, and it is zeros as well.
 """
 
-import logging
 from collections.abc import Callable
-from contextlib import closing
 from typing import Protocol
 
 import trio
 
 from appliance.errors import DeviceError
-from appliance.sound.pcm import Format, first_channel
-
-log = logging.getLogger("appliance.sound")
+from appliance.sound.pcm import Chain, Format, to_mono
+from appliance.sound.plug import Plug
 
 STALL_S = 2.0
-RETRY_MIN_S = 1.0
-RETRY_MAX_S = 5.0
-LOOK_S = 2.0  # so often at a card that stands still: what was pulled out is known before a press
 
 
 class Capture(Protocol):
@@ -36,6 +31,14 @@ class Capture(Protocol):
     @property
     def form(self) -> Format:
         """What the card grants."""
+
+    @property
+    def chain(self) -> Chain:
+        """What runs beneath it."""
+
+    @property
+    def xruns(self) -> int:
+        """How often it ran full, so that sound was lost."""
 
     def start(self) -> None:
         """Begin to record, or begin anew."""
@@ -76,17 +79,18 @@ class Microphone:
     ) -> None:
         self._is_on = False
         self._is_to_forget = False  # what the card has by now is not to be heard
-        self._is_lost = False  # and that was told
-        self._opens = opens
         self._heard = heard
-        self._found = found
-        self._lost = lost
-        self._switched_on = trio.Event()
+        self._stirred = trio.Event()
+        self._plug = Plug(
+            "microphone", opens, self._record, found=found, lost=lost, stir=self._stir
+        )
 
     def on(self) -> None:
         """Record from now on. Never waits."""
+        if not self._is_on:
+            self._plug.moved()  # nobody had anything to look after until now
         self._is_on = True
-        self._switched_on.set()
+        self._stir()
 
     def off(self) -> None:
         """Hear nothing from now on. Never waits."""
@@ -96,42 +100,31 @@ class Microphone:
         """Hear nothing of what was said until now, not even the rest of a period. Never waits."""
         self._is_to_forget = True
 
+    def is_alive(self) -> bool:
+        """Whether somebody looks after the card while it is to record."""
+        return self._plug.is_alive(busy=self._is_on)
+
+    def cards_changed(self) -> None:
+        """The kernel says that a card came or went, and will say so again. Never waits."""
+        self._plug.cards_changed()
+
+    def status(self) -> dict[str, object]:
+        """What is known of the card; see `Plug.status`."""
+        return self._plug.status()
+
     async def run(self) -> None:
         """Open, record, and open again when the card fails. Lives as long as the box."""
-        retry_s = RETRY_MIN_S
-        while True:
-            try:
-                card = self._opens()
-            except DeviceError as error:
-                self._lose(error)
-            else:
-                retry_s = RETRY_MIN_S
-                with closing(card):
-                    await self._use(card)
-            await trio.sleep(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MAX_S)
+        await self._plug.run()
 
-    async def _use(self, card: Capture) -> None:
-        """Record with a card until it fails; told before the close, which may take its time."""
-        self._is_lost = False
-        self._found()
-        try:
-            await self._record(card)
-        except DeviceError as error:
-            self._lose(error)
-
-    def _lose(self, error: DeviceError) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            log.warning("the microphone is gone: %s", error)
-            self._lost()
+    def _stir(self) -> None:
+        self._stirred.set()
 
     async def _record(self, card: Capture) -> None:
         while True:
             while not self._is_on:
-                self._switched_on = trio.Event()
-                with trio.move_on_after(LOOK_S):
-                    await self._switched_on.wait()
+                self._stirred = trio.Event()
+                with trio.move_on_after(self._plug.look_s):
+                    await self._stirred.wait()
                 card.check()
             card.start()
             self._is_to_forget = False
@@ -139,9 +132,9 @@ class Microphone:
             card.stop()
 
     async def _record_on(self, card: Capture) -> None:
-        channels = card.form.channels
         stalls_s = trio.current_time() + STALL_S
         while True:
+            self._plug.moved()
             with trio.move_on_at(stalls_s):
                 await card.wait()
             if not self._is_on or self._is_to_forget:
@@ -151,4 +144,4 @@ class Microphone:
             sound = card.read()
             if sound:
                 stalls_s = trio.current_time() + STALL_S
-                self._heard(first_channel(sound, channels))
+                self._heard(to_mono(sound, card.form))

@@ -8,21 +8,25 @@
   * `hush` drops what the card holds within the call. An answer's natural end is a drop as well,
     with silence behind its last sample: a drain holds the interpreter on some cards, and a card
     left to run empty plays old content of its ring.
+  * Beside that cut nothing clicks: `appliance.sound.edges`.
 
 Failures are handled as the microphone's are. A card whose count stands still for 2 s has failed.
 """
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import suppress
 from typing import Protocol
 
 import trio
 
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
-from appliance.sound.microphone import LOOK_S, RETRY_MAX_S, RETRY_MIN_S, STALL_S
-from appliance.sound.pcm import SAMPLE_BYTES, Format, amplified, on_all_channels
+from appliance.sound.edges import Edges, padded
+from appliance.sound.microphone import STALL_S
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format, amplified, to_card
+from appliance.sound.plug import Plug
+from appliance.sound.voice import Voice
 from appliance.sound.volume import Gains
 
 log = logging.getLogger("appliance.sound")
@@ -37,6 +41,14 @@ class Playback(Protocol):
     @property
     def form(self) -> Format:
         """What the card grants."""
+
+    @property
+    def chain(self) -> Chain:
+        """What runs beneath it."""
+
+    @property
+    def xruns(self) -> int:
+        """How often it ran empty, so that there was a gap."""
 
     @property
     def period_frames(self) -> int:
@@ -75,36 +87,38 @@ class Speaker:
         began: told when the first sample of an answer was written.
         found: told when the card is open.
         lost: told when it failed, once each time.
+        edge_s: how long silence rises to sound that begins with a step, and falls from its end.
         lead_in_s: silence before the first sample, for amplifiers that wake slowly.
         played: takes what has really left the card, one channel, in order: the reference that an
-            echo canceller wants, and a recording of the box.
+            echo canceller wants, and a recording of the box. An empty piece is told when the card
+            begins to move.
     """
 
     def __init__(
         self,
         opens: Callable[[], Playback],
-        answers: Answers,
+        answers: Answers | Voice,
         *,
         dry: Callable[[], None],
         began: Callable[[], None],
         found: Callable[[], None],
         lost: Callable[[], None],
+        edge_s: float = 0.0,
         lead_in_s: float = 0.0,
         played: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._opens = opens
+        self._plug = Plug("speaker", opens, self._use, found=found, lost=lost, stir=self.wake)
         self._answers = answers
         self._dry = dry
         self._began = began
-        self._found = found
-        self._lost = lost
+        self._edge_s = edge_s
+        self._edges = Edges(0)
         self._lead_in_s = lead_in_s
         self._tap = _Tap(played) if played is not None else None
         self._gains = Gains()
         self._card: Playback | None = None
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
-        self._is_lost = False  # and that was told
         self._last_real = 0  # the count of `_written` behind the last sample of an answer
         self._out = 0  # frames that had left the card when it was last looked at,
         self._moved_s = 0.0  # and when that count last moved
@@ -119,6 +133,25 @@ class Speaker:
     def set_gains(self, gains: Gains) -> None:
         """The software's share of the volume, from the next sound written on."""
         self._gains = gains
+
+    def is_alive(self) -> bool:
+        """Whether somebody looks after the card while its stream moves."""
+        return self._plug.is_alive(busy=self._runs)
+
+    def cards_changed(self) -> None:
+        """The kernel says that a card came or went, and will say so again. Never waits."""
+        self._plug.cards_changed()
+
+    def status(self) -> dict[str, object]:
+        """What is known of the card; see `Plug.status`."""
+        return self._plug.status()
+
+    def look(self) -> bool:
+        """Hand on what has left the card by now; whether more may follow. Never waits."""
+        if self._runs and self._card is not None and self._tap is not None:
+            with suppress(DeviceError):  # `run` meets it as well, and tells
+                self._tap.left(self._written - self._card.queued_frames())
+        return self._runs
 
     def hush(self) -> int:
         """Silence, within this call. What waits is the answers' business.
@@ -144,39 +177,21 @@ class Speaker:
 
     async def run(self) -> None:
         """Open, play, and open again when the card fails. Lives as long as the box."""
-        retry_s = RETRY_MIN_S
-        while True:
-            try:
-                card = self._opens()
-            except DeviceError as error:
-                self._lose(error)
-            else:
-                retry_s = RETRY_MIN_S
-                with closing(card):
-                    await self._use(card)
-            await trio.sleep(retry_s)
-            retry_s = min(retry_s * 2, RETRY_MAX_S)
+        await self._plug.run()
 
     async def _use(self, card: Playback) -> None:
-        """Play on a card until it fails; told before the close, which may take its time."""
-        self._card, self._is_lost = card, False
-        self._found()
+        self._card, self._edges = card, Edges(card.form.frames_of(self._edge_s))
         try:
             await self._play(card)
-        except DeviceError as error:
-            self._lose(error)
-
-    def _lose(self, error: DeviceError) -> None:
-        self._card, self._runs = None, False
-        if not self._is_lost:
-            self._is_lost = True
-            log.warning("the speaker is gone: %s", error)
-            self._lost()
+        finally:
+            self._card, self._runs = None, False
 
     async def _play(self, card: Playback) -> None:
         while True:
             while not self._answers.flows(trio.current_time()):
-                await self._wait_until(min(self._answers.flows_s, trio.current_time() + LOOK_S))
+                await self._wait_until(
+                    min(self._answers.flows_s, trio.current_time() + self._plug.look_s)
+                )
                 card.check()
             self._start(card)
             while self._runs:
@@ -184,6 +199,7 @@ class Speaker:
 
     async def _step(self, card: Playback) -> None:
         """Give the card what it has room for, tell what has left it, wait for more of either."""
+        self._plug.moved()
         self._fill(card)
         queued = card.queued_frames()
         self._report(self._written - queued)
@@ -227,6 +243,7 @@ class Speaker:
         """The first write: what is prebuffered, behind the lead-in."""
         self._runs, self._written, self._last_real = True, 0, 0
         self._out, self._moved_s = -1, trio.current_time()
+        self._edges.start()
         if self._tap is not None:
             self._tap.start()
         lead_in = min(card.form.frames_of(self._lead_in_s), card.buffer_frames // 2)
@@ -239,20 +256,23 @@ class Speaker:
         As late as that, because what the network is late with may still come in time.
         """
         queued = card.queued_frames()
-        room = card.buffer_frames - queued - lead_in
+        room = card.buffer_frames - queued - lead_in - self._edges.room
         if room > 0 and self._answers.flows(trio.current_time()):
-            sound = amplified(self._answers.read(room * SAMPLE_BYTES), self._gains.answers)
-            self._write(card, bytes(lead_in * SAMPLE_BYTES) + sound)
+            gain = self._gains.cues if self._answers.is_own else self._gains.answers
+            sound = amplified(self._answers.read(room * SAMPLE_BYTES), gain)
+            self._write(card, padded(self._edges.before(sound), lead_in) + sound)
             self._last_real = self._written
         elif queued <= card.form.frames_of(MARGIN_S):
-            to_border = -self._written % card.period_frames
             self._answers.starve()
+            if edge := self._edges.after():
+                self._write(card, edge)
+                self._last_real = self._written
+            to_border = -self._written % card.period_frames
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
 
     def _write(self, card: Playback, sound: bytes) -> None:
         """All of it: room was asked for before."""
-        channels = card.form.channels
-        rest = on_all_channels(sound, channels)
+        rest = to_card(sound, card.form)
         while rest:
             frames = card.write(rest)
             if frames == 0:
@@ -282,6 +302,7 @@ class _Tap:
     def start(self) -> None:
         self._held.clear()
         self._out = 0
+        self._played(b"")
 
     def wrote(self, sound: bytes) -> None:
         self._held += sound

@@ -1,19 +1,22 @@
 """A room with a microphone and a loudspeaker in it, without a card. On trio's clock.
 
 `Room` is what can be heard there: `say` puts sound into it, `heard` is what the loudspeaker has
-really given, with the times. Its two streams are obedient: they grant what was asked, are never
-late, and count to the sample in virtual time. `unplug`, `plug`, `stall` and `go_on` do what
-fingers and sound servers do.
+really given, with the times; `echo` lets the one into the other. Its two streams are obedient:
+they grant what was asked, are never late, and count to the sample in virtual time. `unplug`,
+`plug`, `stall` and `go_on` do what fingers and sound servers do; microphone and speaker are two
+cards where that is asked for.
 """
 
 import math
+from array import array
 
 import trio
 
 from appliance.errors import DeviceError
-from appliance.sound.pcm import SAMPLE_BYTES, Format
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format
 
 BUFFER_PERIODS = 10
+KINDS = ("microphone", "speaker")
 
 
 class Room:
@@ -22,12 +25,13 @@ class Room:
     def __init__(self, rate_hz: int, *, period_s: float = 0.02) -> None:
         self.form = Format(rate_hz)
         self.period_frames = self.form.frames_of(period_s)
-        self.is_plugged = True
+        self.pulled: set[str] = set()  # of "microphone" and "speaker"
         self.opened = 0  # streams that were opened, ever
         self.streams: list[_Stream] = []  # those that are open
         self.stood_still = 0  # frames for which the card has stood still, ever
         self.given: list[tuple[float, bytearray]] = []  # as `heard`, as far as was looked
         self._stalled_at: int | None = None
+        self._echo: tuple[int, float] | None = None  # (delay in frames, gain)
         self._said: list[tuple[int, bytes]] = []  # (frame of trio's clock, sound)
 
     def say(self, sound: bytes, *, after_s: float = 0.0) -> float:
@@ -36,8 +40,28 @@ class Room:
         self._said.append((self.frame_at(begins_s), sound))
         return begins_s + self.form.seconds_of(len(sound))
 
+    def echo(self, *, delay_s: float, gain: float) -> None:
+        """From now on let the microphone hear the loudspeaker, so much later and so loud."""
+        self._echo = (self.form.frames_of(delay_s), gain)
+
     def listen(self, first: int, frames: int) -> bytes:
         """What there is to hear in the room, by frames of trio's clock."""
+        air = self._speech(first, frames)
+        if self._echo is None:
+            return air
+        delay, gain = self._echo
+        for stream in self.streams:
+            stream.look()
+        mixed = array("h", air)
+        for began_s, given in self.given:
+            begins = self.frame_at(began_s) + delay - first
+            begins_in = max(0, -begins)
+            heard = array("h", given[begins_in * 2 : max(0, frames - begins) * 2])
+            for at, sample in enumerate(heard, max(0, begins)):
+                mixed[at] = max(-0x8000, min(0x7FFF, mixed[at] + int(sample * gain)))
+        return mixed.tobytes()
+
+    def _speech(self, first: int, frames: int) -> bytes:
         air = bytearray(frames * SAMPLE_BYTES)
         for begins, sound in self._said:
             start, stop = max(begins, first), min(begins + len(sound) // 2, first + frames)
@@ -72,15 +96,15 @@ class Room:
         now = self.frame_now() if self._stalled_at is None else self._stalled_at
         return now - self.stood_still
 
-    def unplug(self) -> None:
-        """Pull the card out: everything about it fails."""
-        self.is_plugged = False
-        for stream in list(self.streams):
+    def unplug(self, *which: str) -> None:
+        """Pull the card out: everything about it fails. Or only its "microphone", or "speaker"."""
+        self.pulled |= set(which or KINDS)
+        for stream in [one for one in self.streams if one.kind in self.pulled]:
             stream.die()
 
-    def plug(self) -> None:
+    def plug(self, *which: str) -> None:
         """Put it back: it can be opened again; streams that were open stay dead."""
-        self.is_plugged = True
+        self.pulled -= set(which or KINDS)
 
     def stall(self) -> None:
         """Let it stand still without a word, as the card of a stopped sound server does."""
@@ -113,12 +137,16 @@ class Room:
 
 
 class _Stream:
+    kind: str
+
     def __init__(self, room: Room) -> None:
         self.form = room.form
+        self.chain = Chain(self.form.rate_hz)
+        self.xruns = 0
         self.period_frames = room.period_frames
         self.buffer_frames = room.period_frames * BUFFER_PERIODS
         self._room = room
-        self._dead = not room.is_plugged
+        self._dead = self.kind in room.pulled
         self._stirred = trio.Event()
         self.check()
         room.opened += 1
@@ -159,6 +187,8 @@ class _Stream:
 class StandinCapture(_Stream):
     """A capture stream; see `appliance.sound.microphone.Capture`."""
 
+    kind = KINDS[0]
+
     def __init__(self, room: Room) -> None:
         super().__init__(room)
         self._next: int | None = None  # the first frame that was not read
@@ -192,9 +222,10 @@ class StandinCapture(_Stream):
 class StandinPlayback(_Stream):
     """A playback stream; see `appliance.sound.speaker.Playback`."""
 
+    kind = KINDS[1]
+
     def __init__(self, room: Room) -> None:
         super().__init__(room)
-        self.xruns = 0
         self._began: int | None = None  # frame of the card at which it began to move
         self._held = bytearray()  # written, and not out when it was last looked at
         self._out = 0  # frames that were

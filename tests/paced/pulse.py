@@ -171,6 +171,28 @@ class Lab:
             _end(parec)
             recording.wait_ended()
 
+    @contextlib.contextmanager
+    def echo(self, *, latency_ms: int, gain_db: int) -> Iterator[None]:
+        """Let the microphone hear the speaker, while the block lasts."""
+        wires = ("source=speaker.monitor", "sink=mic", f"latency_msec={latency_ms}")
+        module = self._control("load-module", "module-loopback", *wires, "adjust_time=0").strip()
+        self._control("set-sink-volume", "mic", f"{gain_db}dB")
+        try:
+            yield
+        finally:
+            self._control("set-sink-volume", "mic", "0dB")
+            self._control("unload-module", module)
+
+    def _control(self, *words: str) -> str:
+        done = subprocess.run(
+            ["pactl", *words],
+            env=self._bare_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
     def kill_server(self) -> None:
         """End PulseAudio as a crash does: no farewell, its clients see a closed socket."""
         if self._server is not None:

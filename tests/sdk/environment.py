@@ -1,4 +1,4 @@
-"""Pythons of their own for the official clients, which our environment has nothing to do with.
+"""Pythons of their own, for the official clients and for what is too large for our environment.
 
 Each is made from a file of requirements, by pip from PyPI, and kept in the user's cache under the
 hash of that file: the first run takes some ten seconds, later ones nothing.
@@ -18,12 +18,11 @@ HERE = Path(__file__).parent
 OFFLINE = "connection broken"  # what pip says of every way in which a server cannot be reached
 
 
-def python_with(requirements: str) -> Path:
-    """The Python of an environment that has exactly what `tests/sdk/{requirements}` names.
+def python_with(file: Path) -> Path:
+    """The Python of an environment that has exactly what a file of requirements names.
 
     Skips the test if PyPI cannot be reached; not in the CI.
     """
-    file = HERE / requirements
     name = hashlib.sha256(file.read_bytes() + sys.version.encode()).hexdigest()[:16]
     place = cache() / f"sdk-{name}"
     python = place / "bin" / "python"

@@ -32,12 +32,12 @@ Told = list[dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def old_python() -> Path:
-    return python_with("early_access.txt")
+    return python_with(HERE / "early_access.txt")
 
 
 @pytest.fixture(scope="session")
 def new_python() -> Path:
-    return python_with("v1.txt")
+    return python_with(HERE / "v1.txt")
 
 
 @pytest.fixture(params=["ws", "wss"])

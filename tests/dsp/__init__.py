@@ -1,0 +1,1 @@
+"""The real echo canceller, in an environment of its own."""
