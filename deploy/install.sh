@@ -53,7 +53,7 @@ read_words() {
 # Whatever step fails leaves what the next run goes on from.
 tell_the_step() {
     local status=$?
-    rm -rf "$WORK"
+    if [[ -n $WORK ]]; then rm -rf "$WORK"; fi
     if ((status != 0)) && [[ -n $STEP ]]; then
         say "stopped while $STEP. What was wrong stands above; when it is mended, run this again."
     fi
@@ -82,6 +82,7 @@ choose_release() {
 build_wheels() {
     local CROSS=() version
     install_packages "${BUILD_PACKAGES[@]}"
+    WORK=$(mktemp -d -p /var/tmp)  # /tmp may be in memory, of which a small board has little
     export XDG_CACHE_HOME=$WORK/cache  # nothing is to be left of it
     find_uv
     say "building the wheels; on a small board this takes some minutes"
@@ -172,6 +173,5 @@ umask 022
 wheelhouse="" key_file="" starts=yes uninstalls=no purges=no STEP="" WORK=""
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/install.sh …"
-WORK=$(mktemp -d -p /var/tmp)  # /tmp may be in memory, of which a small board has little
 trap tell_the_step EXIT
 if [[ $uninstalls == yes ]]; then uninstall; else install_all; fi
