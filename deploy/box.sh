@@ -8,8 +8,7 @@
 #   /opt/voice-appliance/trial              is there while the current one is on trial, and leads to
 #                                           the one that it falls back to (trial.sh)
 #   /etc/systemd/system, /usr/local/bin     one link each, through `current`: so the swap of that
-#                                           one name swaps code, unit and command at once; and
-#                                           one through `trial`, so that the old one judges
+#                                           one name swaps code, units and command at once
 #   /etc/voice-appliance                    config.toml, read by the service's group; the key, root's
 #   /var/lib/voice-appliance                state: systemd makes it, for the service's user
 #
@@ -122,17 +121,18 @@ link() {
     did "$1 leads to $2"
 }
 
-# The units and the command; from now on the box starts with the machine. The judge's links lead
-# nowhere while there is no trial, so there is no such unit then.
+# The units and the command; from now on the box starts with the machine.
 link_service() {
     link "$COMMAND" "$CURRENT/bin/$NAME"
     link "$UNIT_LINK" "$CURRENT/$SHARE/systemd/$UNIT"
-    link "$UNITS/$TRIAL_UNIT" "$TRIAL/$SHARE/systemd/$TRIAL_UNIT"
-    link "$UNITS/multi-user.target.wants/$TRIAL_UNIT" "$UNITS/$TRIAL_UNIT"
-    if [[ ! -L $UNITS/multi-user.target.wants/$UNIT ]]; then
-        quietly systemctl enable "$UNIT"
-        did "it starts with the machine"
-    fi
+    link "$UNITS/$TRIAL_UNIT" "$CURRENT/$SHARE/systemd/$TRIAL_UNIT"
+    local it
+    for it in "$UNIT" "$TRIAL_UNIT"; do
+        if [[ ! -L $UNITS/multi-user.target.wants/$it ]]; then
+            quietly systemctl enable "$it"
+            did "$it starts with the machine"
+        fi
+    done
 }
 
 # ── its life ─────────────────────────────────────────────────────────────────────────────────────

@@ -46,12 +46,12 @@ for name, part in parts(sys.stdin.read()).items():
 ' "$1"
 }
 
-# Sets STATE, PID and FALLS of the service.
+# Sets ACTIVE, PID and FALLS of the service.
 look_at_the_service() {
     local name value
     while IFS='=' read -r name value; do
         case $name in
-            ActiveState) STATE=$value ;;
+            ActiveState) ACTIVE=$value ;;
             MainPID) PID=$value ;;
             NRestarts) FALLS=$value ;;
         esac
@@ -61,7 +61,7 @@ look_at_the_service() {
 # Whether it is well at this moment; if not, REASON says why.
 is_well() {
     local answer
-    if [[ $STATE != active ]]; then
+    if [[ $ACTIVE != active ]]; then
         REASON="it did not get ready"
         return 1
     fi
@@ -79,7 +79,7 @@ is_good() {
     REASON="there was no time"
     while ((SECONDS < end)); do
         look_at_the_service
-        if [[ $STATE == failed ]]; then
+        if [[ $ACTIVE == failed ]]; then
             REASON="it ended, and is not to be started again"
             return 1
         elif ((FALLS >= FALLS_MAX)); then

@@ -192,11 +192,11 @@ update() {
         return
     fi
     refuse_a_bad_one
-    [[ -x $RELEASES/$OLD/$SHARE/deploy/trial.sh ]] ||
-        give_up "release $OLD cannot judge another: install.sh changes it without a trial"
     STEP="making the release"
     make_account
     if [[ $goes_back == no ]]; then make_release "$RELEASE" "$MADE_OF" "$wheelhouse"; fi
+    [[ -x $RELEASES/$OLD/$SHARE/deploy/trial.sh && -e $RELEASES/$RELEASE/$SHARE/systemd/$TRIAL_UNIT ]] ||
+        give_up "one of them knows no trial: install.sh changes $OLD for $RELEASE without one"
     link_service
     STEP="letting the release check itself"
     check_release "$RELEASE"

@@ -1,8 +1,9 @@
 """Other releases than this one, made of the checkout with a few words of it changed."""
 
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 TOP = Path(__file__).parents[3]
@@ -16,17 +17,13 @@ quietly make_own_wheel "$1"
 write_requirements "$1"
 """
 
+Change = tuple[str, str, str]  # files, as a pattern; words in them; those in place of them
 
-def make_wheels(
-    version: str, changes: Mapping[str, tuple[str, str]], wheelhouse: Path, folder: Path
-) -> Path:
-    """A wheelhouse of a release of that version.
 
-    Args:
-        version: what it calls itself.
-        changes: for a file of the checkout, words that are in it, and those in place of them.
-        wheelhouse: of this checkout, whose other wheels it has too.
-        folder: to make it in.
+def make_wheels(version: str, changes: Sequence[Change], wheelhouse: Path, folder: Path) -> Path:
+    """A wheelhouse of a release of that version, made in a folder.
+
+    The wheels of others are those of `wheelhouse`, which is this checkout's.
     """
     source, wheels = folder / f"source-{version}", folder / version
     source.mkdir()
@@ -36,20 +33,23 @@ def make_wheels(
             shutil.copytree(TOP / part, source / part, ignore=ignored)
         else:
             shutil.copy(TOP / part, source)
-    init = "appliance/__init__.py"
-    _change(source / init, '__version__ = "', f'__version__ = "{version}"  # instead of "')
-    for name, (old, new) in changes.items():
-        _change(source / name, old, new)
+    for name in ("appliance/__init__.py", "pyproject.toml"):
+        file = source / name
+        text, times = re.subn(
+            r'(?m)^((?:__)?version(?:__)? = ").*"$', rf'\g<1>{version}"', file.read_text()
+        )
+        assert times == 1, file
+        file.write_text(text)
+    for pattern, old, new in changes:
+        times = 0
+        for file in source.glob(pattern):
+            text = file.read_text()
+            times += text.count(old)
+            file.write_text(text.replace(old, new))
+        assert times, (pattern, old)
     wheels.mkdir()
     for wheel in wheelhouse.glob("*.whl"):
         if not wheel.name.startswith("voice_appliance-"):
-            (wheels / wheel.name).hardlink_to(wheel)
-    words = ["bash", "-c", BUILD, "bash", wheels]
-    subprocess.run(words, cwd=source, check=True)
+            shutil.copy(wheel, wheels)
+    subprocess.run(["bash", "-c", BUILD, "bash", wheels], cwd=source, check=True)
     return wheels
-
-
-def _change(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert text.count(old) == 1, (file, old)
-    file.write_text(text.replace(old, new))
