@@ -105,10 +105,15 @@ class Cues:
         if name is None:
             return
         if name and self._settings.language and not self._said_lately(name):
-            self._wish = name
-            self._wished.set()
+            self.say(name)
         elif action is Action.CUE_TROUBLE:
             self._sound(action)
+
+    def say(self, name: str) -> None:
+        """A sentence, if there is a language to say it in."""
+        if self._settings.language:
+            self._wish = name
+            self._wished.set()
 
     def hush(self) -> bool:
         """Silence; what was to be said is not. Whether anything had sounded."""
