@@ -61,7 +61,7 @@ read_words() {
 # Whatever step fails leaves a box that runs, and what the next run goes on from.
 tell_the_step() {
     local status=$?
-    rm -f "$CHECK_FILE" "$CHECK_SAID"
+    rm -rf "$CHECK_FILE"{,.d} "$CHECK_SAID"
     if [[ -n $WORK ]]; then rm -rf "$WORK"; fi
     if ((status != 0)) && [[ -n $STEP ]]; then say "stopped while $STEP"; fi
 }
@@ -90,20 +90,33 @@ refuse_a_bad_one() {
     fi
 }
 
-# Lets the release itself say whether it could run here: in a unit that is the service's but for
-# what it runs, and without the folder that the running one has in /run.
+# Lets the release itself say whether it could run here: in a unit that is the service's, with what
+# the owner has changed of it, but for what it runs, and without the folder that the running one has
+# in /run.
 check_release() {
-    local folder=$RELEASES/$1 status
-    mkdir -p "${CHECK_FILE%/*}"
-    sed -e "s|^\[Service\]|&\nStandardOutput=truncate:$CHECK_SAID|" \
-        -e "s|^ExecStart=.*|ExecStart=$folder/bin/$NAME check|" -e 's|^Type=.*|Type=oneshot|' \
-        -e '/^\(RuntimeDirectory\|WatchdogSec\|Restart\)/d' \
-        "$folder/$SHARE/systemd/$UNIT" >"$CHECK_FILE"
+    local folder=$RELEASES/$1 status it
+    mkdir -p "$CHECK_FILE.d"
+    cp "$folder/$SHARE/systemd/$UNIT" "$CHECK_FILE"
+    for it in $(systemctl show --value -p DropInPaths "$UNIT"); do ln -sf "$it" "$CHECK_FILE.d/"; done
+    cat >"$CHECK_FILE.d/zz-check.conf" <<END
+[Service]
+Type=oneshot
+ExecStart=
+ExecStart=$folder/bin/$NAME check
+StandardOutput=truncate:$CHECK_SAID
+StandardError=inherit
+RuntimeDirectory=
+Restart=no
+END
     systemctl daemon-reload
     if systemctl start "$CHECK_UNIT" 2>/dev/null; then return; fi
     status=$(systemctl show --value -p ExecMainStatus "$CHECK_UNIT")
     systemctl reset-failed "$CHECK_UNIT"
-    if [[ -s $CHECK_SAID ]]; then cat "$CHECK_SAID" >&2; fi
+    if [[ -s $CHECK_SAID ]]; then
+        cat "$CHECK_SAID" >&2
+    else
+        journalctl --boot --unit "$CHECK_UNIT" --no-pager --quiet --output cat --lines 5 >&2 || true
+    fi
     say "release $1 would not run here, as it says above; nothing was changed"
     exit "$((status == WRONG_SETTINGS ? WRONG_SETTINGS : 1))"
 }

@@ -33,6 +33,8 @@ CHANGES = {
 # Two minutes of the box's are fifteen seconds here.
 LIMITS = "[Service]\nEnvironment=TRIAL_LIMIT_S=15 TRIAL_SETTLED_S=2\n"
 TRIAL_LAB = "/etc/systemd/system/voice-appliance-trial.service.d"
+OWN = "/etc/systemd/system/voice-appliance.service.d"  # what an owner has changed
+LIMIT_S = 120.0
 # Holds still before a command that has these words in it, until the power is cut.
 CUT = """
 set -T
@@ -58,6 +60,9 @@ def box(
     with Container(layers, tmp_path, binds={**binds, WHEELS: releases}) as box:
         box.run("mkdir", TRIAL_LAB)
         box.run("sh", "-c", f"printf {shlex.quote(LIMITS)} >{TRIAL_LAB}/lab.conf")
+        box.run("mkdir", OWN)
+        box.run("sh", "-c", f"printf '[Service]\\nRestart=always\\n' >{OWN}/own.conf")
+        box.run("systemctl", "daemon-reload")
         yield box
 
 
@@ -165,12 +170,10 @@ def test_it_waits_until_nobody_talks(box: Container) -> None:
 @pytest.mark.parametrize(
     ("version", "before", "at_boot"),
     [
-        (GOOD, "*compileall*", VERSION),
         (GOOD, "mv -T *made-of*", VERSION),
         (GOOD, "systemctl start *CHECK_UNIT*", VERSION),
         (GOOD, "lead current*", VERSION),
         (GOOD, "*--no-block*", GOOD),
-        (GOOD, "lead previous*", GOOD),
         (GOOD, "remove_old", GOOD),
         (FALLS, "*--no-block*", VERSION),
         (FALLS, "journalctl --sync", VERSION),
@@ -188,7 +191,7 @@ def test_power_may_be_cut_at_any_step(
     box.run("sh", "-c", f"echo Environment=BASH_ENV=/srv/cut.sh >>{TRIAL_LAB}/lab.conf")
     words = f"{DEPLOY}/update.sh --wheelhouse {WHEELS}/{version}"
     box.run("systemd-run", "-E", "BASH_ENV=/srv/cut.sh", "-E", "PATH", *words.split())
-    until(lambda: box.try_to_run("test", "-e", "/run/cut").returncode == 0, "it is not reached")
+    until(lambda: box.try_to_run("test", "-e", "/run/cut").returncode == 0, "not reached", LIMIT_S)
     box.cut()
     (box.layer / TRIAL_LAB.lstrip("/") / "lab.conf").write_text(LIMITS)
     box.boot()
