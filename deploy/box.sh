@@ -47,6 +47,13 @@ did() {
 
 is_booted() { [[ -d /run/systemd/system ]]; }
 
+# Prints seconds by a clock that nobody sets: a board without one of its own begins in the past.
+uptime_s() {
+    local it
+    read -r it _ </proc/uptime
+    echo "${it%.*}"
+}
+
 # ── who and what ─────────────────────────────────────────────────────────────────────────────────
 
 is_in_group() { [[ " $(id -nG "$1") " == *" $2 "* ]]; }

@@ -75,9 +75,11 @@ is_well() {
 
 # Whether it is good; if not, REASON says why.
 is_good() {
-    local end=$((SECONDS + LIMIT_S)) since=0 pid=""
+    local now end since=0 pid=""
+    now=$(uptime_s)
+    end=$((now + LIMIT_S))
     REASON="there was no time"
-    while ((SECONDS < end)); do
+    while ((now < end)); do
         look_at_the_service
         if [[ $ACTIVE == failed ]]; then
             REASON="it ended, and is not to be started again"
@@ -88,11 +90,12 @@ is_good() {
         elif ! is_well; then
             pid=""
         elif [[ $PID != "$pid" ]]; then
-            pid=$PID since=$SECONDS
-        elif ((SECONDS - since >= SETTLED_S)); then
+            pid=$PID since=$now
+        elif ((now - since >= SETTLED_S)); then
             return
         fi
         sleep 1
+        now=$(uptime_s)
     done
     return 1
 }
@@ -129,12 +132,18 @@ fall_back() {
     say "release $OLD is back"
 }
 
+# ── the verdict ──────────────────────────────────────────────────────────────────────────────────
+
 [[ -L $TRIAL ]] || give_up "nothing is on trial"
 OLD=$(led_to trial) NEW=$(led_to current) BEFORE=$RELEASES/$(led_to current)/status-before REASON=""
 if [[ $OLD == "$NEW" ]]; then
     end_trial
-elif is_good; then
-    keep
+    exit
+fi
+verdict=keep
+is_good || verdict=fall_back
+if [[ -L $TRIAL && $(led_to current) == "$NEW" ]]; then
+    "$verdict"
 else
-    fall_back
+    say "somebody has installed $(led_to current) meanwhile"
 fi

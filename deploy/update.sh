@@ -61,7 +61,6 @@ read_words() {
 # Whatever step fails leaves a box that runs, and what the next run goes on from.
 tell_the_step() {
     local status=$?
-    rm -rf "$CHECK_FILE"{,.d} "$CHECK_SAID"
     if [[ -n $WORK ]]; then rm -rf "$WORK"; fi
     if ((status != 0)) && [[ -n $STEP ]]; then say "stopped while $STEP"; fi
 }
@@ -95,6 +94,7 @@ refuse_a_bad_one() {
 # in /run.
 check_release() {
     local folder=$RELEASES/$1 status it
+    rm -rf "$CHECK_FILE.d"
     mkdir -p "$CHECK_FILE.d"
     cp "$folder/$SHARE/systemd/$UNIT" "$CHECK_FILE"
     for it in $(systemctl show --value -p DropInPaths "$UNIT"); do ln -sf "$it" "$CHECK_FILE.d/"; done
@@ -109,16 +109,21 @@ RuntimeDirectory=
 Restart=no
 END
     systemctl daemon-reload
-    if systemctl start "$CHECK_UNIT" 2>/dev/null; then return; fi
-    status=$(systemctl show --value -p ExecMainStatus "$CHECK_UNIT")
-    systemctl reset-failed "$CHECK_UNIT"
+    status=0
+    if ! systemctl start "$CHECK_UNIT" 2>/dev/null; then
+        status=$(systemctl show --value -p ExecMainStatus "$CHECK_UNIT")
+        systemctl reset-failed "$CHECK_UNIT"
+        if ((status == 0)); then status=1; fi # it was ended, or could not begin
+    fi
+    rm -rf "$CHECK_FILE"{,.d}
+    if ((status == 0)); then return; fi
     if [[ -s $CHECK_SAID ]]; then
         cat "$CHECK_SAID" >&2
     else
         journalctl --boot --unit "$CHECK_UNIT" --no-pager --quiet --output cat --lines 5 >&2 || true
     fi
     say "release $1 would not run here, as it says above; nothing was changed"
-    exit "$((status == WRONG_SETTINGS ? WRONG_SETTINGS : 1))"
+    exit "$((status == WRONG_SETTINGS ? status : 1))"
 }
 
 # ── the swap ─────────────────────────────────────────────────────────────────────────────────────
@@ -145,10 +150,11 @@ if told["phase"] not in rests:
 }
 
 wait_until_asleep() {
-    local end=$((SECONDS + ASLEEP_LIMIT_S)) does said=no
+    local end does said=no
     if [[ $waits == no ]]; then return; fi
+    end=$(($(uptime_s) + ASLEEP_LIMIT_S))
     while does=$(ask | what_it_does) && [[ -n $does ]]; do
-        if ((SECONDS >= end)); then
+        if (($(uptime_s) >= end)); then
             give_up "the box was not asleep for $ASLEEP_LIMIT_S s (it is $does): nothing was changed"
         fi
         if [[ $said == no ]]; then say "waiting until the box is asleep; it is $does"; fi
