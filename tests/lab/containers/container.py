@@ -37,9 +37,16 @@ echo $$ >"$group/cgroup.procs"
 name=$4
 shift 4
 setpriv --pdeathsig KILL systemd-nspawn -q -D /mnt/root --boot --register=no --keep-unit \
-    --console=pipe -M "$name" "$@" || true
+    --console=pipe -M "$name" "$@" &
+trap 'kill -KILL $!' TERM
+wait $! || wait $! || true
 echo $$ >/sys/fs/cgroup/cgroup.procs
-find "$group" -depth -type d -exec rmdir {} + || true
+echo 1 >"$group/cgroup.kill"
+tries=0
+until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || [ "$tries" -eq 40 ]; do
+    sleep 0.1  # whoever was killed is not gone at once
+    tries=$((tries + 1))
+done
 """
 
 
@@ -126,7 +133,7 @@ class Container:
         self.layer.mkdir(exist_ok=True)
         layers = ":".join(map(str, self.layers))
         words = [
-            *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
+            *("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private"),
             *("sh", "-c", START),
             *("sh", layers, str(self.layer), str(work), f"box-{os.urandom(4).hex()}"),
             "--resolv-conf=copy-host" if self._network else "--private-network",
@@ -151,11 +158,7 @@ class Container:
     def cut(self) -> None:
         """Take the power away. A second time does nothing."""
         if self._popen is not None:
-            if self._leader:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._leader, 9)
-            else:
-                self._popen.kill()
+            self._popen.terminate()
             self._popen.wait(STOP_LIMIT_S)
             self._popen, self._leader = None, 0
 
