@@ -12,10 +12,10 @@ table that decides everything). The folders are the things a person can point at
 
 Beside `daemon.py` stand the rooms that it hands things to: `line` lives with one connection after
 the other, `face` tells outside what is true, `fingers` does what buttons mean, `cues` lets the box
-speak for itself, `loudness` is the volume, `knobs` keeps it and the mute over a restart, `brief`
-tells the agent what it must know first, `chronicle` writes down, `functions` does what the agent
-wants done, `purse` minds the money, `orders` are the commands. `assembly` makes the parts,
-`checkup` looks for the fault.
+speak for itself, `loudness` is the volume, `knobs` keeps it and the mute over a restart, `novelty`
+says that the box was updated, `brief` tells the agent what it must know first, `chronicle` writes
+down, `functions` does what the agent wants done, `purse` minds the money, `orders` are the
+commands. `assembly` makes the parts, `checkup` looks for the fault.
 
 Imports go down only: `cli` > `daemon` > parts that wait > parts that are pure. A test holds that,
 and that each foreign library has one room.

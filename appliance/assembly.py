@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import config, knobs
+from appliance import config, knobs, novelty
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
 from appliance.host import service, spend, uevents
@@ -253,6 +253,7 @@ def _parts(
             else None
         ),
         knobs_book=StateFile(state / "knobs", knobs.VERSION) if keeps_state else None,
+        release_book=StateFile(state / "release", novelty.VERSION) if keeps_state else None,
         keep_in=state / "kept" if keeps_state else None,
         socket_path=socket_path,
         clock=time.monotonic,

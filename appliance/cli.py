@@ -404,6 +404,7 @@ def _refuse_beside_a_daemon(path: Path) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     from appliance import assembly, config
+    from appliance import daemon as _whole  # noqa: F401  # an update asks whether it all imports
 
     try:
         settings = _settings(arguments)

@@ -105,8 +105,7 @@ class Cues:
         if name is None:
             return
         if name and self._settings.language and not self._said_lately(name):
-            self._wish = name
-            self._wished.set()
+            self.say(name)
         elif action is Action.CUE_TROUBLE:
             self._sound(action)
 
@@ -114,6 +113,12 @@ class Cues:
     def is_busy(self) -> bool:
         """Something sounds, or a sentence is being made."""
         return self._voice.is_own or self._wish is not None
+
+    def say(self, name: str) -> None:
+        """A sentence, if there is a language to say it in."""
+        if self._settings.language:
+            self._wish = name
+            self._wished.set()
 
     def hush(self) -> bool:
         """Silence; what was to be said is not. Whether anything had sounded."""

@@ -26,6 +26,7 @@ from contextlib import suppress
 
 import trio
 
+from appliance import __version__
 from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
@@ -42,6 +43,7 @@ from appliance.knobs import Knobs
 from appliance.line import Line
 from appliance.loudness import Loudness
 from appliance.mind import Conversation
+from appliance.novelty import Novelty
 from appliance.orders import commands
 from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
@@ -143,6 +145,7 @@ class Daemon:
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
         self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
         self.conversation.is_telling = lambda: self._cues.is_busy
+        self._novelty = Novelty(parts.release_book, __version__, self._cues.say)
         self.echo: Echo | None = None
         if parts.canceller is not None:
             self.echo = Echo(
@@ -172,6 +175,7 @@ class Daemon:
             house.start_soon(self.purse.run)
             house.start_soon(self.chronicle.run)
             house.start_soon(self.knobs.run)
+            house.start_soon(self._novelty.run)
             house.start_soon(self._parts.manager.run_watchdog, self.is_alive)
             if self._preroll_runs:
                 self._microphone.on()
@@ -260,6 +264,7 @@ class Daemon:
             log.info("%s: %s -> %s", event.value, before.value, after.value)
         self._face.show()
         self._face.publish(event.value)
+        self._novelty.happened(event, after, held=self.conversation.held)
         record = self.chronicle.handled(
             event, before, self.conversation, self.utterances.open_number
         )

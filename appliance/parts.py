@@ -84,6 +84,7 @@ class Parts:
     spend_book: Book | None = None
     history_book: Book | None = None
     knobs_book: Book | None = None
+    release_book: Book | None = None
     open_mixer: Callable[[], Mixer | None] = lambda: None  # may raise DeviceError
     keep_in: Path | None = None  # transcripts and recordings, if they are wanted
     watch_cards: Callable[[Tell], Awaitable[None]] | None = None  # tells when some come and go

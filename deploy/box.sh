@@ -4,8 +4,11 @@
 #
 #   /opt/voice-appliance/releases/VERSION   a venv each, never moved, whole when it has `made-of`
 #   /opt/voice-appliance/current            leads to the one that runs; swapped by rename(2)
+#   /opt/voice-appliance/previous           leads to the one before it
+#   /opt/voice-appliance/trial              is there while the current one is on trial, and leads to
+#                                           the one that it falls back to (trial.sh)
 #   /etc/systemd/system, /usr/local/bin     one link each, through `current`: so the swap of that
-#                                           one name swaps code, unit and command at once
+#                                           one name swaps code, units and command at once
 #   /etc/voice-appliance                    config.toml, read by the service's group; the key, root's
 #   /var/lib/voice-appliance                state: systemd makes it, for the service's user
 #
@@ -16,13 +19,16 @@ readonly NAME=voice-appliance
 readonly HOUSE=/opt/$NAME
 readonly RELEASES=$HOUSE/releases
 readonly CURRENT=$HOUSE/current
+readonly TRIAL=$HOUSE/trial
 readonly SHARE=share/$NAME  # in a release: deploy/ and systemd/ as they were when it was built
 readonly SETTINGS=/etc/$NAME
 readonly CONFIG=$SETTINGS/config.toml
 readonly KEY=$SETTINGS/deepgram-api-key
 readonly STATE=/var/lib/$NAME
 readonly UNIT=$NAME.service
-readonly UNIT_LINK=/etc/systemd/system/$UNIT
+readonly UNITS=/etc/systemd/system
+readonly UNIT_LINK=$UNITS/$UNIT
+readonly TRIAL_UNIT=$NAME-trial.service
 readonly COMMAND=/usr/local/bin/$NAME
 readonly FIRST_BOOT=/usr/local/lib/$NAME/firstboot.sh  # where a card brought it
 readonly GROUPS_OF_DEVICES=(audio gpio spi)
@@ -42,75 +48,11 @@ did() {
 
 is_booted() { [[ -d /run/systemd/system ]]; }
 
-# ── releases ─────────────────────────────────────────────────────────────────────────────────────
-
-# Refuses a wheelhouse that did not arrive whole, or that is not for this machine.
-check_wheelhouse() {
-    local folder=$1 tag
-    [[ -f $folder/SHA256SUMS ]] || give_up "$folder is no wheelhouse: deploy/wheelhouse.sh makes one"
-    (cd "$folder" && quietly sha256sum --check --quiet SHA256SUMS) ||
-        give_up "$folder did not arrive whole: copy it again"
-    tag=$("$PYTHON" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
-    compgen -G "$folder/pyalsaaudio-*-$tag-*_$(uname -m).whl" >/dev/null ||
-        give_up "$folder has no wheels for $("$PYTHON" --version) on $(uname -m): see wheelhouse.sh"
-}
-
-# Prints the version of our own wheel in a wheelhouse.
-version_of() {
-    local wheels=("$1"/voice_appliance-*.whl)
-    local version=${wheels[0]##*/voice_appliance-}
-    echo "${version%%-*}"
-}
-
-# Prints what a release in this folder of releases was made of; nothing, if it is not whole.
-made_of() { cat "$RELEASES/$1/made-of" 2>/dev/null || true; }
-
-# Sets RELEASE to the name that a release has, or will have: its version, or, where another of that
-# version lies already, the version and what tells the two apart.
-name_the_release() {
-    local version=$1 made_of=$2 there
-    RELEASE=$version
-    there=$(made_of "$version")
-    if [[ -n $there && $there != "$made_of" ]]; then
-        RELEASE=$version+$(sha256sum <<<"$made_of" | cut -c 1-8)
-    fi
-}
-
-# Makes a release of a wheelhouse, unless it lies there whole. Nothing that runs is touched.
-make_release() {
-    local release=$1 made_of=$2 wheelhouse=$3 folder=$RELEASES/$1
-    if [[ $(made_of "$release") == "$made_of" ]]; then return; fi
-    rm -rf "$folder"
-    mkdir -p "$RELEASES"
-    quietly "$PYTHON" -m venv --without-pip "$folder"
-    local pip=("$wheelhouse"/pip-*.whl)
-    pip=("$folder/bin/python" -I "${pip[0]}/pip" --isolated)
-    quietly "${pip[@]}" install --no-index --find-links "$wheelhouse" --no-cache-dir --no-compile \
-        --disable-pip-version-check --root-user-action ignore --require-hashes \
-        -r "$wheelhouse/requirements.txt"
-    quietly "$folder/bin/python" -m compileall -q "$folder/lib"
-    # What a power cut leaves has no `made-of`, or it has all.
-    sync -f "$folder"
-    echo "$made_of" >"$folder/made-of.new"
-    mv -T "$folder/made-of.new" "$folder/made-of"
-    sync -f "$folder"
-    did "release $release lies in $folder"
-}
-
-# Makes a release the one that runs from the next start on. It and the one before it are kept.
-switch_to() {
-    local release=$1 before it
-    before=$(readlink "$CURRENT" || true)
-    if [[ $before == "releases/$release" ]]; then return; fi
-    [[ -e $RELEASES/$release/made-of ]] || give_up "release $release is not whole"
-    ln -sfn "releases/$release" "$CURRENT.new"
-    sync -f "$HOUSE"
-    mv -T "$CURRENT.new" "$CURRENT"
-    sync -f "$HOUSE"
-    did "release $release is the current one${before:+, ${before#releases/} was}"
-    for it in "$RELEASES"/*; do
-        case releases/${it##*/} in "releases/$release" | "$before") ;; *) rm -rf "$it" ;; esac
-    done
+# Prints seconds by a clock that nobody sets: a board without one of its own begins in the past.
+uptime_s() {
+    local it
+    read -r it _ </proc/uptime
+    echo "${it%.*}"
 }
 
 # ── who and what ─────────────────────────────────────────────────────────────────────────────────
@@ -252,14 +194,18 @@ link() {
     did "$1 leads to $2"
 }
 
-# The unit and the command; from now on the box starts with the machine.
+# The units and the command; from now on the box starts with the machine.
 link_service() {
     link "$COMMAND" "$CURRENT/bin/$NAME"
     link "$UNIT_LINK" "$CURRENT/$SHARE/systemd/$UNIT"
-    if [[ ! -L /etc/systemd/system/multi-user.target.wants/$UNIT ]]; then
-        quietly systemctl enable "$UNIT"
-        did "it starts with the machine"
-    fi
+    link "$UNITS/$TRIAL_UNIT" "$CURRENT/$SHARE/systemd/$TRIAL_UNIT"
+    local it
+    for it in "$UNIT" "$TRIAL_UNIT"; do
+        if [[ ! -L $UNITS/multi-user.target.wants/$it ]]; then
+            quietly systemctl enable "$it"
+            did "$it starts with the machine"
+        fi
+    done
 }
 
 # ── its life ─────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@
 #   --no-start           do all but start it: for images
 #   --uninstall          remove all but settings, key and state; with --purge those too
 #
+# A box that is installed and in use is brought to another release by update.sh, which tries it.
 # box.sh says where everything lies.
 set -euo pipefail
 FROM=$PWD
@@ -28,6 +29,8 @@ source deploy/ground.sh
 source deploy/box.sh
 # shellcheck source=deploy/wheels.sh
 source deploy/wheels.sh
+# shellcheck source=deploy/release.sh
+source deploy/release.sh
 
 read_words() {
     local file
@@ -67,45 +70,6 @@ tell_the_step() {
     fi
 }
 
-# Sets wheelhouse, RELEASE and MADE_OF: what is to be installed, and what it is made of. Builds
-# nothing that lies there already.
-choose_release() {
-    local python version
-    python=$("$PYTHON" --version)
-    if [[ -n $wheelhouse ]]; then
-        check_wheelhouse "$wheelhouse"
-        version=$(version_of "$wheelhouse")
-        MADE_OF="$python, wheels $(sha256sum <"$wheelhouse/requirements.txt" | cut -c 1-64)"
-        name_the_release "$version" "$MADE_OF"
-        return
-    fi
-    if [[ ! -f pyproject.toml ]]; then
-        RELEASE=$(basename "$(readlink "$CURRENT" || true)")
-        MADE_OF=$(made_of "$RELEASE")
-        [[ -n $MADE_OF ]] || give_up "this is no checkout: --wheelhouse FOLDER is wanted"
-        return
-    fi
-    version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' appliance/__init__.py)
-    MADE_OF="$python, with ${EXTRAS[*]}, source $(find appliance deploy systemd pyproject.toml "$LOCK" \
-        -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-64)"
-    name_the_release "$version" "$MADE_OF"
-    if [[ $(made_of "$RELEASE") != "$MADE_OF" ]]; then build_wheels; fi
-}
-
-build_wheels() {
-    local CROSS=() version
-    install_packages "${BUILD_PACKAGES[@]}"
-    WORK=$(mktemp -d -p /var/tmp)  # /tmp may be in memory, of which a small board has little
-    export XDG_CACHE_HOME=$WORK/cache  # nothing is to be left of it
-    find_uv
-    say "building the wheels; on a small board this takes some minutes"
-    version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    quietly make_wheels "$WORK" "$(wanted_for "$version")"
-    wheelhouse=$WORK/wheels
-    quietly make_own_wheel "$wheelhouse"
-    write_requirements "$wheelhouse"
-}
-
 start() {
     if [[ $starts == no ]]; then return; fi
     if ! is_booted; then
@@ -123,7 +87,7 @@ install_all() {
     install_packages "${BOX_PACKAGES[@]}"
     check_python
     STEP="getting the wheels"
-    choose_release
+    choose_release stay
     STEP="making the release"
     make_release "$RELEASE" "$MADE_OF" "$wheelhouse"
     STEP="making the service's user"
@@ -147,7 +111,8 @@ uninstall() {
     STEP="stopping the service"
     if [[ -L $UNIT_LINK ]]; then
         if is_booted; then quietly systemctl stop "$UNIT"; fi
-        rm -f "/etc/systemd/system/multi-user.target.wants/$UNIT" "$UNIT_LINK"
+        rm -f "$UNITS/multi-user.target.wants/$UNIT" "$UNIT_LINK"
+        rm -f "$UNITS/multi-user.target.wants/$TRIAL_UNIT" "$UNITS/$TRIAL_UNIT"
         if is_booted; then
             systemctl daemon-reload
             systemctl reset-failed "$UNIT" 2>/dev/null || true # it had not failed

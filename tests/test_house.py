@@ -117,6 +117,7 @@ FLOOR_OF = {
     "functions": "household",
     "knobs": "household",
     "loudness": "household",
+    "novelty": "household",
     "line": "household",
     "orders": "household",
     "purse": "household",

@@ -19,10 +19,10 @@ def show(box: Container, name: str) -> str:
     return box.run("systemctl", "show", "--value", "-p", name, UNIT)
 
 
-def until(is_so: Callable[[], bool], what: str) -> None:
-    limit_s = time.monotonic() + LIMIT_S
+def until(is_so: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+    end_s = time.monotonic() + limit_s
     while not is_so():
-        assert time.monotonic() < limit_s, f"waited {LIMIT_S:g} s in vain: {what}"
+        assert time.monotonic() < end_s, f"waited {limit_s:g} s in vain: {what}"
         time.sleep(POLL_S)
 
 

@@ -1,0 +1,292 @@
+"""An update of a box that is not one: what it tells, what it changes, and what a cut leaves.
+
+The releases are empty but for the scripts, and systemctl is a few lines; the rest is as it is.
+Containers (tests/lab) go the whole way.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .scripts import Root
+
+HOUSE = "opt/voice-appliance"
+OLD, NEW = "0.1.0", "0.2.0"
+# Instead of making and checking wheels: the folder's last name is the version, and the kind of
+# release that it is.
+MAKING = """
+choose_release() {{
+    MADE_OF="of $wheelhouse"
+    name_the_release "${{wheelhouse##*/}}" "$MADE_OF"
+}}
+make_release() {{
+    local folder=$RELEASES/$1
+    if [[ $(made_of "$1") == "$2" ]]; then return; fi
+    remove_release "$1"
+    mkdir -p "$folder/$SHARE" "$folder/bin"
+    cp -r {0}/deploy {0}/systemd "$folder/$SHARE"
+    printf '%s\\n' '#!/bin/sh' "cat {0}/status" >"$folder/bin/$NAME"
+    chmod +x "$folder/bin/$NAME"
+    echo "$2" >"$folder/made-of"
+    did "release $1 lies in $folder"
+}}
+"""
+# The service runs what is current; releases that are named so fall.
+SYSTEMCTL = """
+case "$*" in
+    *ActiveState*)
+        case $(readlink {0}/{1}/current) in
+            *falls*) echo ActiveState=activating; echo NRestarts=5 ;;
+            *ends*) echo ActiveState=failed ;;
+            *replaced*) rm {0}/{1}/trial; echo ActiveState=failed ;;
+            *) echo ActiveState=active; echo MainPID=7; echo NRestarts=0 ;;
+        esac ;;
+    *ExecMainStatus*) cat {0}/check-status ;;
+    "start voice-appliance-check.service")
+        if [[ -e {0}/check-says ]]; then
+            cp {0}/check-says {0}/run/voice-appliance-check
+            exit 1
+        fi ;;
+    "start voice-appliance-trial.service")
+        [[ ! -L {0}/{1}/trial ]] || {0}/{1}/trial/share/voice-appliance/deploy/trial.sh ;;
+    *) echo "$@" >>{0}/told ;;
+esac
+"""
+Ran = subprocess.CompletedProcess[str]
+ASLEEP = '{"phase": "asleep", "mode": "hold", "link": "down", "panel": {"state": "open"}}'
+# Ends one of the two scripts, and all that it called, before the n-th command of those that change
+# what runs.
+CHANGING = "swap|judge|lead|keep|fall_back|end_trial|remove_old|remove_release"
+CUT = f"""
+set -T
+COMMANDS=0
+before() {{{{
+    [[ $1 != @({CHANGING}) ]] || ((++COMMANDS < {{1}})) || kill -9 0
+}}}}
+case $0 in */{{0}}) trap 'before "${{{{FUNCNAME-}}}}"' DEBUG ;; esac
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """A box on which the old release runs."""
+    root = Root(tmp_path)
+    for name in ("update.sh", "trial.sh"):
+        script = root.deploy / name
+        text = script.read_text()
+        script.write_text(re.sub(r"\(\(EUID == 0\)\)", "true", text))
+    with (root.deploy / "release.sh").open("a") as file:
+        file.write(MAKING.format(tmp_path))
+    root.write("systemd/voice-appliance.service", "[Service]\nExecStart=run\n")
+    root.write("systemd/voice-appliance-trial.service", "")
+    root.write("run/systemd/system/x", "")
+    root.write("run/lock/x", "")
+    root.write("usr/local/bin/x", "")
+    root.write("status", ASLEEP)
+    root.write("check-status", "1")
+    root.tool("systemctl", SYSTEMCTL.format(tmp_path, HOUSE))
+    root.tool("id", "echo voice-appliance audio gpio spi")
+    root.tool("journalctl", "echo 'it said so'")
+    for name in ("getent", "sleep", "sync"):
+        root.tool(name, "")
+    install(root)
+    return root
+
+
+def install(root: Root) -> None:
+    """Put the old release there, as the installer does."""
+    script = """
+        set -euo pipefail
+        cd "$1/.."
+        for it in ground box wheels release; do source "deploy/$it.sh"; done
+        wheelhouse=/wheels/$2
+        choose_release
+        make_release "$RELEASE" "$MADE_OF" "$wheelhouse"
+        switch_to "$RELEASE"
+        link_service
+    """
+    (root.deploy / "lay.sh").write_text(script)
+    ran = root.run("lay.sh", str(root.deploy), OLD)
+    assert ran.returncode == 0, ran.stdout
+
+
+def update(root: Root, *words: str, cut: str = "", **environ: str) -> Ran:
+    """Run it to its end; or until power is cut."""
+    path = f"{root.tools}:{os.environ['PATH']}"
+    cut_file = str(root.write("cut.sh", cut))
+    return subprocess.run(
+        ["bash", root.deploy / "update.sh", *words],
+        env={"PATH": path, "TRIAL_SETTLED_S": "0", "BASH_ENV": cut_file, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+
+
+def boot(root: Root) -> None:
+    """What the next start does: judge, if something is on trial."""
+    ran = subprocess.run(
+        ["systemctl", "start", "voice-appliance-trial.service"],
+        env={"PATH": f"{root.tools}:/usr/bin:/bin", "TRIAL_SETTLED_S": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def leads_to(root: Root, name: str) -> str:
+    return (root.folder / HOUSE / name).readlink().name
+
+
+def releases(root: Root) -> set[str]:
+    return {file.name for file in (root.folder / HOUSE / "releases").iterdir()}
+
+
+def is_on_trial(root: Root) -> bool:
+    return (root.folder / HOUSE / "trial").is_symlink()
+
+
+def test_a_good_one_stays(root: Root) -> None:
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}")
+    assert ran.returncode == 0, ran.stdout
+    assert f"release {NEW} is the current one, {OLD} was" in ran.stdout
+    assert (leads_to(root, "current"), leads_to(root, "previous")) == (NEW, OLD)
+    assert releases(root) == {OLD, NEW}
+    assert not is_on_trial(root)
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}")
+    assert ran.returncode == 0
+    assert "nothing was to be done" in ran.stdout
+    assert update(root, "--rollback").returncode == 0
+    assert (leads_to(root, "current"), leads_to(root, "previous")) == (OLD, NEW)
+
+
+def test_of_three_the_oldest_goes(root: Root) -> None:
+    for version in (NEW, "0.3.0"):
+        assert update(root, "--wheelhouse", f"/wheels/{version}").returncode == 0
+    assert releases(root) == {NEW, "0.3.0"}
+
+
+def test_there_may_be_nothing_to_go_back_to(root: Root) -> None:
+    ran = update(root, "--rollback")
+    assert ran.returncode == 1
+    assert "there is no release to go back to" in ran.stdout
+
+
+@pytest.mark.parametrize("kind", ["falls", "ends"])
+def test_a_bad_one_is_put_back_marked_and_refused(root: Root, kind: str) -> None:
+    reason = {"falls": "it fell 5 times", "ends": "it ended, and is not to be started again"}[kind]
+    ran = update(root, "--wheelhouse", f"/wheels/{kind}")
+    assert ran.returncode == 1
+    assert f"is not good: {reason}. It said:\nit said so" in ran.stdout
+    assert f"release {OLD} is back, and runs" in ran.stdout
+    assert (leads_to(root, "current"), releases(root)) == (OLD, {OLD})
+    ran = update(root, "--wheelhouse", f"/wheels/{kind}")
+    assert ran.returncode == 1
+    assert reason in ran.stdout
+    assert "--force does it all the same" in ran.stdout
+    assert "is on trial" not in ran.stdout
+    assert "is on trial" in update(root, "--wheelhouse", f"/wheels/{kind}", "--force").stdout
+    assert leads_to(root, "current") == OLD
+
+
+def test_who_installs_meanwhile_has_the_last_word(root: Root) -> None:
+    assert update(root, "--wheelhouse", "/wheels/replaced").returncode == 0
+    assert leads_to(root, "current") == "replaced"
+    assert not (root.folder / HOUSE / "bad").exists()
+
+
+def test_one_update_at_a_time(root: Root) -> None:
+    with (root.folder / "run/lock/voice-appliance-update").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        ran = update(root, "--wheelhouse", f"/wheels/{NEW}")
+    assert ran.returncode == 1
+    assert "another update is at work" in ran.stdout
+    assert releases(root) == {OLD}
+
+
+@pytest.mark.parametrize("status", [1, 78])
+def test_what_would_not_run_is_not_tried(root: Root, status: int) -> None:
+    root.write("check-says", "[talk] tap_ms is not known\n")
+    root.write("check-status", str(status))
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}")
+    assert ran.returncode == status
+    assert "[talk] tap_ms is not known\n" in ran.stdout
+    assert "nothing was changed" in ran.stdout
+    assert leads_to(root, "current") == OLD
+    assert not is_on_trial(root)
+    assert not list((root.folder / "run/systemd/system").glob("voice*"))
+
+
+@pytest.mark.parametrize(
+    ("told", "does"),
+    [
+        ('"phase": "speaking", "mode": "hold", "link": "up", "held": false', "speaking"),
+        ('"phase": "resting", "mode": "hold", "link": "up", "held": false', "resting"),
+        ('"phase": "resting", "mode": "open", "link": "up", "held": false', ""),
+        ('"phase": "trouble", "mode": "hold", "link": "down", "held": true', "trouble"),
+        ('"phase": "trouble", "mode": "hold", "link": "down", "held": false', ""),
+    ],
+)
+def test_it_waits_while_somebody_would_lose_by_it(root: Root, told: str, does: str) -> None:
+    root.write("status", f'{{{told}, "uplink": {{"pending": false}}}}')
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}", ASLEEP_LIMIT_S="0")
+    assert (ran.returncode == 1) is bool(does), ran.stdout
+    if does:
+        assert f"was not asleep for 0 s (it is {does}): nothing was changed" in ran.stdout
+        assert leads_to(root, "current") == OLD
+        assert update(root, "--wheelhouse", f"/wheels/{NEW}", "--now").returncode == 0
+    assert leads_to(root, "current") == NEW
+
+
+def test_a_trouble_is_bad_only_if_it_is_new(root: Root) -> None:
+    missing = ASLEEP.replace("open", "missing")
+    root.write("status", missing)
+    assert update(root, "--wheelhouse", f"/wheels/{NEW}").returncode == 0
+    root.write("status", ASLEEP)
+    program = f"cat {root.folder}/status; echo {missing!r} >{root.folder}/status"
+    old = root.write(f"{HOUSE}/releases/{NEW}/bin/voice-appliance", f"#!/bin/sh\n{program}\n")
+    old.chmod(0o755)
+    ran = update(root, "--now", "--wheelhouse", "/wheels/0.3.0", TRIAL_LIMIT_S="2")
+    assert ran.returncode == 1
+    assert "panel: missing (None), and it was open before" in ran.stdout
+    assert leads_to(root, "current") == NEW
+
+
+@pytest.mark.parametrize(
+    ("script", "version", "cuts"),
+    [("update.sh", NEW, 20), ("trial.sh", NEW, 20), ("trial.sh", "falls", 25)],
+)
+def test_power_may_be_cut_before_any_command(
+    root: Root, script: str, version: str, cuts: int
+) -> None:
+    house, blank = root.folder / HOUSE, root.folder / "blank"
+    shutil.copytree(house, blank, symlinks=True)
+    words = ("--wheelhouse", f"/wheels/{version}")
+    number, was_cut = 0, True
+    while was_cut:
+        number += 1
+        was_cut = update(root, *words, cut=CUT.format(script, number)).returncode not in (0, 1)
+        assert (house / "current/made-of").read_text(), number
+        boot(root)
+        assert not is_on_trial(root), number
+        assert leads_to(root, "current") in {OLD, NEW}, number
+        ran = update(root, *words)
+        if version == NEW:
+            assert ran.returncode == 0, f"cut before command {number}: {ran.stdout}"
+            assert (leads_to(root, "current"), leads_to(root, "previous")) == (NEW, OLD), number
+            assert releases(root) == {OLD, NEW}
+        else:
+            assert "is not good: it fell" in ran.stdout, number
+            assert leads_to(root, "current") == OLD, number
+        shutil.rmtree(house)
+        shutil.copytree(blank, house, symlinks=True)
+    assert number > cuts
