@@ -94,7 +94,7 @@ refuse_a_bad_one() {
 # in /run.
 check_release() {
     local folder=$RELEASES/$1 status it
-    rm -rf "$CHECK_FILE.d"
+    rm -rf "$CHECK_FILE.d" "$CHECK_SAID"
     mkdir -p "$CHECK_FILE.d"
     cp "$folder/$SHARE/systemd/$UNIT" "$CHECK_FILE"
     for it in $(systemctl show --value -p DropInPaths "$UNIT"); do ln -sf "$it" "$CHECK_FILE.d/"; done
