@@ -783,11 +783,28 @@ async def test_a_card_that_counts_in_lumps_does_not_run_empty_behind_an_answer(
     mouth = Mouth(room, lambda: Lumpy(room))
     nursery.start_soon(mouth.speaker.run)
     await wait_all_tasks_blocked()
-    mouth.hear(noise(seconds))
+    mouth.hear(noise(seconds), whole=True)
     await trio.sleep(seconds + 0.5)
     assert mouth.speaker.status()["xruns"] == 0
     assert len(room.heard) == 1
     assert without_silence(room.heard[0][1]) == noise(seconds)
+
+
+async def test_a_card_that_counts_in_lumps_waits_for_a_late_packet_as_long_as_any(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    room = Room(FORM.rate_hz)
+    mouth = Mouth(room, lambda: Lumpy(room))
+    nursery.start_soon(mouth.speaker.run)
+    await wait_all_tasks_blocked()
+    sound = noise(0.4)
+    half = len(sound) // 2
+    mouth.hear(sound[:half])
+    await trio.sleep(0.2 - 0.015)  # less than a period before it runs dry
+    mouth.hear(sound[half:], whole=True)
+    await trio.sleep(1.0)
+    assert without_silence(room.heard[0][1]) == sound
+    assert mouth.answers.gaps == 0
 
 
 @pytest.mark.parametrize("pace", [1, 8, 1000])

@@ -32,7 +32,8 @@ from appliance.sound.volume import Gains
 log = logging.getLogger("appliance.sound")
 
 # A card that has no more sound left than this is given silence. A sound server's count moves in
-# lumps (PulseAudio's of a period, so that 7 of 8 answers ran empty), which comes on top of it.
+# lumps (PulseAudio's of a period, so that 7 of 8 answers ran empty), which comes on top of it where
+# nothing more is to come. Where more may come it does not: that would make each late packet a gap.
 MARGIN_S = 0.005
 WAIT_MIN_S = 0.001  # a card's count may lag behind the clock by a little
 
@@ -120,7 +121,7 @@ class Speaker:
         self._tap = _Tap(played) if played is not None else None
         self._gains = Gains()
         self._card: Playback | None = None
-        self._margin = 0  # frames
+        self._lump = 0  # frames in which the card's count moves
         self._runs = False  # the card's stream moves
         self._written = 0  # frames since the stream began to move
         self._first_real = 0  # the count of `_written` before the sound that was written last,
@@ -186,8 +187,7 @@ class Speaker:
 
     async def _use(self, card: Playback) -> None:
         self._card, self._edges = card, Edges(card.form.frames_of(self._edge_s))
-        lump = 0 if card.chain.is_kernels else card.period_frames
-        self._margin = card.form.frames_of(MARGIN_S) + lump
+        self._lump = 0 if card.chain.is_kernels else card.period_frames
         try:
             await self._play(card)
         finally:
@@ -229,11 +229,15 @@ class Speaker:
 
         Or until the last sample of what there was leaves the card: the lamp goes by it.
         """
-        spare = queued - self._margin
+        spare = queued - self._margin(card)
         left = self._last_real - (self._written - queued)
         if left > 0:
             spare = min(spare, left)
         return max(spare / card.form.rate_hz, WAIT_MIN_S)
+
+    def _margin(self, card: Playback) -> int:
+        """Frames that may be left when silence is written."""
+        return card.form.frames_of(MARGIN_S) + (self._lump if self._answers.done else 0)
 
     def _check_pace(self, out: int) -> float:
         """When the card will have stood still for too long."""
@@ -266,7 +270,7 @@ class Speaker:
         room = card.buffer_frames - queued - max(self._lead_in, self._edges.room)
         if room > 0 and self._answers.flows(trio.current_time()):
             self._give(card, room)
-        elif queued <= self._margin:
+        elif queued <= self._margin(card):
             self._answers.starve()
             if edge := self._edges.after():
                 self._write(card, edge)

@@ -48,6 +48,11 @@ class Voice:
         return self.is_own or self._answers.sounding
 
     @property
+    def done(self) -> bool:
+        """Nothing more is to come than what waits."""
+        return self.is_own or self._answers.done
+
+    @property
     def waiting_s(self) -> float:
         """Seconds of sound that wait to be written to the card."""
         if self._own is not None:
