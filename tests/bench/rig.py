@@ -314,6 +314,7 @@ class Rig:
             file.write_text(
                 f'[agent]\nurl = "ws://127.0.0.1:{server.port}/v1/agent/converse"\n'
                 f'[audio]\ncapture = "lab_cap"\nplayback = "lab_play"\n'
+                '[cues]\ntrouble = false\nlanguage = ""\n'  # its far end says no words: complaints
                 f'[talk]\nmode = "{mode}"\n{settings}\n'
             )
             words = ["-m", "appliance", "run", "--config", str(file), "--socket", str(control)]
