@@ -1,7 +1,7 @@
 """The voice appliance: press, talk, be answered.
 
 Begin with `daemon.py` (every part, every wire, one nursery), then `conversation.py` (the one
-table that decides everything). The folders are the things a person can point at:
+table that decides everything; `mind.py` obeys it). The folders are what a person can point at:
 
     agent/    the far end: what is said, two ways of writing it, one connection, functions
     sound/    ear and mouth: utterances kept until heard, answers until played, the cards, the
