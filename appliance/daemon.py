@@ -58,7 +58,7 @@ from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
-EDGE_S = 0.003  # where an answer begins or ends with a step: see `sound/edges.py`
+EDGE_S = 0.003  # before an answer, and behind one that ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -92,7 +92,9 @@ class Daemon:
             limit_s=talk.max_turn_s,
             preroll_s=talk.preroll_ms / 1000,
         )
-        self.answers = Answers(self._form, prebuffer_s=config.audio.prebuffer_ms / 1000)
+        # The first sample leaves the card `EDGE_S` after the first write.
+        prebuffer_s = max(0.0, config.audio.prebuffer_ms / 1000 - EDGE_S)
+        self.answers = Answers(self._form, prebuffer_s=prebuffer_s)
         self.conversation = Conversation(
             _talk_of(config),
             self.utterances,

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from appliance.conversation import Link, Phase
+from appliance.daemon import EDGE_S
 from appliance.errors import AgentUnreachable, Trouble
 from appliance.panel.looks import DARK, STEADY
 from appliance.sound.pcm import Format
@@ -60,9 +61,23 @@ async def test_the_lamp_speaks_until_the_last_sample_has_left_the_card(
         await box.until(Phase.SPEAKING)
         quiet_s = await box.until(Phase.RESTING)
         [(began_s, sound)] = box.room.heard
-        last_s = began_s + FORM.seconds_of(sent_by(box))
+        last_s = began_s + EDGE_S + FORM.seconds_of(sent_by(box))
         assert len(sound) >= sent_by(box)
         assert quiet_s == pytest.approx(last_s, abs=0.002)
+
+
+@pytest.mark.parametrize("prebuffer_ms", [60, 200])
+async def test_the_first_sample_leaves_the_card_when_the_prebuffer_is_over(
+    prebuffer_ms: int, autojump_clock: MockClock
+) -> None:
+    async with a_box(f"[audio]\nprebuffer_ms = {prebuffer_ms}", Manners(pace=1.0)) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.RESTING)
+        [came_s] = [it["t"] for it in box.events if it["event"] == "answer's first sound"]
+        [(began_s, sound)] = box.room.heard
+        before = bytes(sound).index(tone(1.0))
+        assert began_s + FORM.seconds_of(before) == pytest.approx(came_s + prebuffer_ms / 1000)
+        assert box.daemon.answers.gaps == 0
 
 
 async def test_what_is_said_while_connecting_is_kept_and_sent(autojump_clock: MockClock) -> None:
@@ -222,7 +237,7 @@ async def test_an_answer_that_is_never_ended_ends_1_5_seconds_after_its_last_sam
         await box.until(Phase.SPEAKING)
         quiet_s = await box.until(Phase.RESTING)
         began_s, _ = box.room.heard[0]
-        last_s = began_s + FORM.seconds_of(sent_by(box))
+        last_s = began_s + EDGE_S + FORM.seconds_of(sent_by(box))
         assert quiet_s == pytest.approx(last_s + 1.5, abs=0.005)
 
 

@@ -66,7 +66,7 @@ async def test_an_answer_that_begins_and_ends_at_its_crest_does_not_click(
     assert mouth.times("dry") == [pytest.approx(0.5 + 2 * EDGE_S)]
 
 
-async def test_an_answer_that_begins_and_ends_quietly_is_played_as_it_is_and_at_once(
+async def test_an_answer_that_begins_and_ends_quietly_begins_no_earlier_and_ends_at_once(
     autojump_clock: MockClock, mouth: Mouth
 ) -> None:
     sound = wave(0.5 + 1 / FORM.rate_hz, phase=0.0)  # from a zero to a zero
@@ -74,9 +74,9 @@ async def test_an_answer_that_begins_and_ends_quietly_is_played_as_it_is_and_at_
     await trio.sleep(1.0)
     [(began_s, heard)] = mouth.room.heard
     assert began_s == 0.0
-    assert heard.startswith(sound)
-    assert heard[len(sound) :].strip(b"\0") == b""
-    assert mouth.times("dry") == [pytest.approx(FORM.seconds_of(len(sound)))]
+    assert heard.startswith(bytes(FRAMES * 2) + sound)
+    assert heard[FRAMES * 2 + len(sound) :].strip(b"\0") == b""
+    assert mouth.times("dry") == [pytest.approx(FORM.seconds_of(len(sound)) + EDGE_S)]
 
 
 async def test_a_gap_does_not_click_on_either_side(autojump_clock: MockClock, mouth: Mouth) -> None:
@@ -114,8 +114,8 @@ async def test_a_hush_has_no_edge(autojump_clock: MockClock, mouth: Mouth) -> No
     mouth.cut()
     await trio.sleep(0.5)
     [(_, heard)] = mouth.room.heard
-    assert heard == wave(1.0, phase=0.0)[: len(heard)]
-    assert len(heard) == FORM.bytes_of(0.5 + 0.25 / HZ)
+    whole = bytes(FRAMES * 2) + wave(1.0, phase=0.0)
+    assert heard == whole[: FORM.bytes_of(0.5 + 0.25 / HZ)]
 
 
 async def test_what_comes_in_pieces_has_no_edges_inside(
@@ -140,6 +140,7 @@ def test_an_edge_goes_in_equal_steps_and_is_as_long_as_it_is_said_to_be(
     assert edges.room == frames
     before, room, after = edges.before(sound), edges.room, edges.after()
     assert room == 0
+    assert len(before) == 2 * frames
     for edge, far in ((before, samples[0]), (after, samples[-1])):
         assert len(edge) in (0, 2 * frames)
         whole = [0, *array("h", edge), far] if edge is before else [far, *array("h", edge), 0]

@@ -2,9 +2,13 @@
 
 Sound that does not begin or end near zero makes a step there, and a step is a click. Speech of a
 synthesizer begins and ends in zeros, but an answer that runs dry stops anywhere, and goes on
-anywhere. So before sound that begins with a step the silence rises to its first sample, and behind
-sound that ends with one the silence falls from its last: 3 ms each. Sound itself is never changed
-nor left out, and where there is no step nothing is added. A hush has no edge: it is a cut.
+anywhere. So before sound the silence rises to its first sample, and behind sound that ends with a
+step the silence falls from its last: 3 ms each. Sound itself is never changed nor left out. A hush
+has no edge: it is a cut.
+
+The rise is there also where sound begins quietly and there is nothing to rise to. So the first
+sample always leaves the card the same time after the first write, and that time is a part of the
+prebuffer (`daemon.py`): the edge costs no answer anything.
 """
 
 from array import array
@@ -23,7 +27,7 @@ class Edges:
 
     @property
     def room(self) -> int:
-        """Frames that the next sound may need before it."""
+        """Frames that the next sound has before it."""
         return 0 if self._last is not None else self._frames
 
     def start(self) -> None:
@@ -31,20 +35,18 @@ class Edges:
         self._last = None
 
     def before(self, sound: bytes) -> bytes:
-        """What to write before this sound, which is written next: at most `room` frames."""
+        """What to write before this sound, which is written next: `room` frames."""
         samples = memoryview(sound).cast("h")
-        is_first, self._last = self._last is None, samples[-1]
-        return self._between(0, samples[0]) if is_first else b""
+        frames, self._last = self.room, samples[-1]
+        return self._between(0, samples[0], frames)
 
     def after(self) -> bytes:
         """What to write behind the sound that was written, if silence is written next."""
         last, self._last = self._last or 0, None
-        return self._between(last, 0)
+        return self._between(last, 0, self._frames) if abs(last) > STEP else b""
 
-    def _between(self, begin: int, end: int) -> bytes:
-        if abs(end - begin) <= STEP:
-            return b""
-        step, frames = end - begin, self._frames
+    def _between(self, begin: int, end: int, frames: int) -> bytes:
+        step = end - begin
         return array(
             "h", (begin + step * n // (frames + 1) for n in range(1, frames + 1))
         ).tobytes()

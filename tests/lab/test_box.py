@@ -14,7 +14,7 @@ from appliance.conversation import Phase
 from appliance.panel.looks import LOOKS
 from tests.test_cards import SNIPPET, has_any_of, noise
 
-from .box import BUTTON, PINS, Box, until
+from .box import BUTTON, PINS, POLL_S, Box, until
 from .conftest import Measured
 
 MS = 1000
@@ -23,6 +23,7 @@ LOUD = 500
 ASLEEP_S = 10.0
 PRESSES = 5
 CYCLES = 20
+READINGS = 10
 
 ONE_WAY_TO_THE_PINS = pytest.mark.parametrize("box", PINS[:1], indirect=True)
 
@@ -142,7 +143,16 @@ def unplug_and_plug(box: Box) -> None:
 @ONE_WAY_TO_THE_PINS
 def test_a_card_that_comes_and_goes_costs_nothing(box: Box) -> None:
     unplug_and_plug(box)
-    before = box.machine.usage(box.pid).descriptors
+    before = fewest_descriptors(box)
     for _ in range(CYCLES):
         unplug_and_plug(box)
-    assert box.machine.usage(box.pid).descriptors == before
+    assert fewest_descriptors(box) == before
+
+
+def fewest_descriptors(box: Box) -> int:
+    """What it holds on to: our own questions are connections too, and go a little after we do."""
+    readings = []
+    for _ in range(READINGS):
+        readings.append(box.machine.usage(box.pid).descriptors)
+        time.sleep(POLL_S)
+    return min(readings)
