@@ -73,7 +73,9 @@ async def test_the_first_sample_leaves_the_card_when_the_prebuffer_is_over(
     async with a_box(f"[audio]\nprebuffer_ms = {prebuffer_ms}", Manners(pace=1.0)) as box:
         await box.say(tone(1.0))
         await box.until(Phase.RESTING)
-        [came_s] = [it["t"] for it in box.events if it["event"] == "answer's first sound"]
+        [came_s] = [
+            float(str(it["t"])) for it in box.events if it["event"] == "answer's first sound"
+        ]
         [(began_s, sound)] = box.room.heard
         before = bytes(sound).index(tone(1.0))
         assert began_s + FORM.seconds_of(before) == pytest.approx(came_s + prebuffer_ms / 1000)
