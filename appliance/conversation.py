@@ -51,6 +51,10 @@ Decided here, where the design left room:
     far end has to prove itself. It counts as over after 1.5 s, as the design has it; but if the
     connection turns out to be dead within 10 s of that, it was lost while it spoke, and the box
     says so instead of falling asleep in silence over half an answer.
+  * In `tap` words are known from the agent, which says that somebody speaks; over a link that is
+    lost or dead it says nothing. So the box listens for itself: sound that is no silence, sent in
+    the last 7 s, is reason enough to dial again, and to wait 4 s before it hangs up out of quiet,
+    once, while the far end has to prove itself.
   * A trouble is heard as well as shown: only within two minutes of a press or a word, so that
     nothing talks to an empty house at night, and never under a held button, but when it is let go.
     Missing hardware that nobody was there to hear of is told by the lamp, and said at the next
@@ -78,6 +82,7 @@ THINK_MORE_S = 5.0  # for each sign that the agent is still at it
 THINK_MAX_S = 60.0
 WAIT_S = 30.0  # an ended utterance waits so long for a connection and to be taken
 SOUND_GAP_S = 1.5  # an answer without its end: so long after the last sample it is over
+DOUBT_S = 4.0  # words that begin as the box hangs up: until the agent must have spoken of them
 UNTOLD_S = 10.0  # and so long its end may have been lost with the link: what a dead one takes
 ECHO_S = 0.3  # a room is quiet so long after the speaker
 GRACE_S = 1.5  # an impatient second press ends nothing
@@ -236,6 +241,10 @@ class Ear(Protocol):
         """The open utterance holds speech, or sound that was never sent."""
 
     @property
+    def unheard(self) -> bool:
+        """The open utterance holds what may be speech, and the agent has not spoken of it."""
+
+    @property
     def sent(self) -> bool:
         """Some sound of the open utterance has been sent."""
 
@@ -337,6 +346,7 @@ class Cell(Enum):
     REST_ONCE_SAID = "rest, once it has been said"
     REST_UNTOLD = "rest, its end was not told"
     HANG_UP = "hang up, sleep"
+    HANG_UP_IF_QUIET = "hang up, sleep; if somebody seems to speak, 4 s later"
     HANG_UP_AFTER = "hang up after the answer"
     HANG_UP_NOW = "silence, hang up"
     CAP_IN_QUIET = "hang up after the turn; trouble: cap reached"
@@ -421,7 +431,7 @@ _STREAMS: Mapping[Event, Row] = {
     E.USER_TEXT:        (_,             C.THINK,           C.THINK,         C.THINK_IF_DRY,  C.THINK,         C.THINK),
     E.ANSWER_BEGAN:     (_,             C.SPEAK,           C.SPEAK,         C.SPEAK_ON,      C.SPEAK,         C.SPEAK),
     E.ECHO_OVER:        (_,             _,                 _,               _,               C.REOPEN,        _),
-    E.QUIET_OVER:       (_,             C.HANG_UP,         _,               _,               C.HANG_UP,       _),
+    E.QUIET_OVER:       (_,             C.HANG_UP_IF_QUIET, _,              _,               C.HANG_UP,       _),
     E.CONVERSATION_OVER: (_,            C.HANG_UP,         C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP,       C.HANG_UP_AFTER),
     E.MICROPHONE_LOST:  (C.EAR_LOST,    C.EAR_LOST,        _,               _,               C.EAR_LOST,      _),
     E.MICROPHONE_FOUND: (_,             _,                 _,               _,               _,               C.EAR_BACK),

@@ -11,6 +11,7 @@ from appliance.conversation import (
     BACKOFF_MAX_S,
     BACKOFF_MIN_S,
     BRIEF,
+    DOUBT_S,
     ECHO_S,
     GRACE_S,
     HARDWARE,
@@ -93,6 +94,7 @@ class Conversation:
         self._answers_earlier = False  # what is withheld is about an utterance before this one
         self._ending = False  # a press that asks for the end when it is let go
         self._last = False  # hang up after this answer
+        self._in_doubt = False  # hangs up, unless the agent speaks of somebody
         self._forgotten = False  # but this session remembers
         self._asked = False  # there is something to say to the agent
         self._again = False  # dial again when the link is down: it was only renewed
@@ -306,7 +308,7 @@ class Conversation:
         else:
             self._do(Action.SEND)
             if self.link is Link.UP:
-                self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+                self._count_down()
         if self.link is Link.DOWN:
             self._dial()
         elif self.link is Link.CLOSING:
@@ -537,7 +539,7 @@ class Conversation:
         if not self._hold:
             self._disarm(Event.WAIT_OVER)
             if self.phase is Phase.LISTENING:
-                self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+                self._count_down()
 
     def _think_anew(self) -> None:
         self._disarm(Event.WAIT_OVER)
@@ -615,7 +617,8 @@ class Conversation:
 
     def _keep_and_redial(self) -> None:
         assert self._why is not None
-        wanted = self._hold or self._stands or self._ear.speaking or self._pending
+        is_said = self._ear.speaking or self._ear.unheard
+        wanted = self._hold or self._stands or is_said or self._pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
             self._disarm(Event.QUIET_OVER)
@@ -858,7 +861,7 @@ class Conversation:
             self._leave_missing()
         else:
             self.phase, self.trouble = Phase.RESTING, None
-            self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+            self._count_down()
             if not self._hold:
                 self._reopen()
 
@@ -905,6 +908,18 @@ class Conversation:
         if not self._hold:
             self._do(Action.DISCARD)
         self._leave()
+
+    def _count_down(self) -> None:
+        self._in_doubt = False
+        self._arm(Event.QUIET_OVER, self._talk.hang_up_after_s)
+
+    def _hang_up_if_quiet(self) -> None:
+        if self._in_doubt or not self._ear.unheard:
+            self._hang_up()
+            return
+        self._in_doubt = True
+        self._do(Action.PROVE)
+        self._arm(Event.QUIET_OVER, DOUBT_S)
 
     def _hang_up_muted(self) -> None:
         if self.muted:

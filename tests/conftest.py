@@ -1,7 +1,8 @@
 """What every test stands on: a scheduler that can be replayed, and no clock to be late by.
 
 trio shuffles the tasks that may run, so that nobody relies on their order. From a seed it does so
-the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed.
+the same way each time; `SEED=n` tries another order, and a failure is replayed by its seed. So it
+is with hypothesis: its examples are the same in each run, and with `SEED=n` they are new ones.
 
 What needs the emulated machine is looked at only with `--lab`, which `deploy/test.sh` prepares for.
 """
@@ -17,7 +18,12 @@ import pytest
 from trio._core import _run
 
 # How long an example takes is the machine's affair: no test asserts a duration.
-hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.register_profile(
+    "ours",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="SEED" not in os.environ,
+)
 hypothesis.settings.load_profile("ours")
 
 

@@ -69,7 +69,7 @@ def test_delay_and_loss_are_found(rate_hz: int, delay_s: float, loss_db: float) 
     assert not found.is_clipped
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.floats(0, 0.3), st.floats(0, 40), st.floats(0.5, 40), st.integers(0, 1000))
 def test_they_are_found_in_noise_and_between_walls(
     delay_s: float, loss_db: float, noise: float, seed: int

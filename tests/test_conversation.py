@@ -31,6 +31,7 @@ class Ear:
 
     pending: bool = False
     speaking: bool = False
+    unheard: bool = False
     sent: bool = False
     unanswered: bool = False
     heard_early: bool = False
@@ -701,6 +702,38 @@ def test_tap_listens_and_may_be_billed_at_once() -> None:
     assert desk.tell(Event.PRESSED) == [Action.LISTEN, Action.SEND, Action.DIAL, Action.UPGRADE]
     assert desk.tell(Event.RELEASED) == []
     assert desk.at(Phase.LISTENING)
+
+
+def test_tap_doubts_once_that_it_is_quiet_while_somebody_seems_to_speak() -> None:
+    desk = in_tap()
+    desk.ear.speaking, desk.ear.unheard = False, True
+    assert desk.wait(20.0) == [Action.PROVE]
+    assert desk.at(Phase.LISTENING)
+    assert desk.wait(3.9) == []
+    assert desk.wait(0.1) == [Action.DISCARD, Action.HANG_UP]
+    assert desk.at(Phase.ASLEEP)
+
+
+def test_tap_goes_on_listening_when_the_agent_speaks_of_what_was_doubted() -> None:
+    desk = in_tap()
+    desk.ear.unheard = True
+    desk.wait(21.0)
+    desk.tell(Event.USER_SPOKE)
+    assert Action.HANG_UP not in desk.wait(30.0)
+    desk.tell(Event.USER_TEXT)
+    desk.be_answered()
+    desk.tell(Event.AUDIO_DONE)
+    desk.tell(Event.SPEAKER_DRY)
+    assert Action.PROVE in desk.wait(20.0), "and doubts anew"
+
+
+@pytest.mark.parametrize("why", [Trouble.LINK_LOST, Trouble.GOING_AWAY])
+def test_tap_dials_again_for_what_may_be_words(why: Trouble) -> None:
+    desk = in_tap()
+    desk.ear.speaking, desk.ear.unheard = False, True
+    desk.tell(Event.LINK_LOST, why)
+    assert desk.at(Phase.LISTENING)
+    assert Action.DIAL in desk.wait(1.0)
 
 
 def test_tap_listens_again_after_an_answer_when_the_room_is_quiet() -> None:

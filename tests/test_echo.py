@@ -101,7 +101,7 @@ def quieter(sound: bytes) -> bytes:
 # ── framing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3000), max_size=20))
 def test_pieces_of_any_length_go_through_whole_and_in_frames(sizes: list[int]) -> None:
     desk = Desk()

@@ -423,7 +423,7 @@ def in_virtual_time(live: Callable[[Mouth], Awaitable[None]], lead_in_s: float =
     return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PIECES, st.sampled_from([0.0, 0.005, 0.1, None]), st.sampled_from([0.0, 0.037]))
 def test_however_it_comes_it_is_heard_whole_and_once(
     pieces: list[tuple[float, int]], done_after_s: float | None, lead_in_s: float
@@ -456,7 +456,7 @@ def test_however_it_comes_it_is_heard_whole_and_once(
             assert mouth.answers.gaps == inner
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     PIECES,
     st.lists(st.integers(0, 24), max_size=4),

@@ -1,5 +1,6 @@
 """Nothing that was said is lost, and nothing goes out twice on a connection."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -169,7 +170,7 @@ def test_words_of_a_stream_can_be_asked_again_by_their_sound() -> None:
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)
     words.hear(sound(10), 0.0)
-    words.mark_speech()
+    words.mark_speech(0.0)
     drain(words)
     words.take(by_text=True, now_s=0.0)
     words.hear(sound(4, begins=9000), 0.0)
@@ -228,11 +229,58 @@ def test_a_stream_lets_old_silence_go_and_keeps_what_follows_a_second_before_spe
         words.hear(said[n * PERIOD : (n + 1) * PERIOD], now_s)
         drain(words, now_s)
         if n == 399:
-            words.mark_speech()
+            words.mark_speech(now_s)
     words.new_connection()
     kept = sent(drain(words, 10.0))
     assert said.endswith(kept)
     assert 3.0 <= FORM.seconds_of(len(kept)) <= 3.1
+
+
+def quiet_but(loud: int, count: int) -> bytes:
+    """So many periods of silence, one of which is not."""
+    return bytes(loud * PERIOD) + sound(1, begins=9000) + bytes((count - loud - 1) * PERIOD)
+
+
+@pytest.mark.parametrize("loud", [60, 250, 398])
+def test_what_may_be_speech_goes_again_from_a_second_before_if_nobody_spoke_of_it(
+    loud: int,
+) -> None:
+    words = Utterances(FORM, streams=True)
+    words.begin(sendable=True)
+    said = quiet_but(loud, 400)
+    for n in range(400):
+        words.hear(said[n * PERIOD : (n + 1) * PERIOD], n * 0.02)
+        drain(words, n * 0.02)
+    assert words.unheard
+    words.new_connection()
+    kept = sent(drain(words, 8.0))
+    begin = max(loud - 50, 50) * PERIOD  # a second before, or all of seven
+    assert kept == said[begin : begin + len(kept)]
+    assert len(said) - begin - len(kept) < MESSAGE
+
+
+def test_what_is_silence_and_was_sent_does_not_go_again() -> None:
+    words = Utterances(FORM, streams=True)
+    words.begin(sendable=True)
+    for n in range(100):
+        words.hear(bytes(PERIOD), n * 0.02)
+        drain(words, n * 0.02)
+    assert not words.unheard
+    words.hear(bytes(10 * PERIOD), 2.0)
+    words.new_connection()
+    assert len(sent(drain(words, 2.2))) == 50 * PERIOD
+
+
+def test_what_was_taken_is_not_taken_for_speech_again() -> None:
+    words = Utterances(FORM, streams=True)
+    words.begin(sendable=True)
+    words.hear(sound(100), 2.0)
+    drain(words, 2.0)
+    words.mark_speech(2.0)
+    words.take(by_text=True, now_s=2.1)
+    assert not words.unheard
+    words.hear(sound(2, begins=9000), 2.2)
+    assert words.unheard
 
 
 def test_a_stream_keeps_everything_from_the_press_until_it_was_sent() -> None:
@@ -250,7 +298,7 @@ def test_a_text_takes_what_a_stream_holds_and_the_next_turn_is_another() -> None
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)
     words.hear(sound(10), 0.0)
-    words.mark_speech()
+    words.mark_speech(0.0)
     drain(words)
     assert words.take(by_text=True, now_s=0.0) == 1
     assert words.newest_ended == 1
@@ -362,4 +410,4 @@ class Speech(RuleBasedStateMachine):
 
 
 TestSpeech = Speech.TestCase
-TestSpeech.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestSpeech.settings = settings(max_examples=200, stateful_step_count=40)

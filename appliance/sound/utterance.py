@@ -8,9 +8,11 @@ In `hold` an utterance begins with the press and ends after the release; its end
 end of the turn, and nothing after it until it was taken, was dropped, or was let pass: sound that
 followed at once would be recognised together with it.
 
-In `tap` one utterance stays open while the microphone is. What was sent for a second without the
-agent having heard anybody in it is let go; from `mark_speech` on it is kept, until the user's
-text takes it.
+In `tap` one utterance stays open while the microphone is. What has been sent is kept for as long
+as it may take to know that nobody was there to hear it, and then let go. From `mark_speech` on
+everything is kept, from a second before, until the user's text takes it. When the connection turns
+out to have been dead before the agent heard anybody, we judge ourselves: it goes again from a
+second before the first sound that is not silence.
 
 What is not wanted any more is *erased*: not sent again, not waited for, and kept only so that its
 text, which may still come, is not taken for the text of later words.
@@ -29,6 +31,7 @@ from appliance.sound.pcm import Format
 
 KEEP_ENDED_S = 30.0
 BEFORE_SPEECH_S = 1.0  # the agent says that somebody speaks when some of it has been said
+UNHEARD_S = 7.0  # a dead link is known by then
 UNSENT_MATTERS_S = 0.3  # more than a message that is being filled: the connection was stuck
 JUDGED_S = 0.02  # so much at a time is speech, or silence
 QUIET_PEAK = 1036  # -30 dBFS: above a quiet room, below the peaks of a voice across a table
@@ -56,6 +59,7 @@ class Utterance:
     passed: bool = False  # the next one need not wait for this one's text
     erased: bool = False  # not wanted any more: it waits only for its end to go out, and its text
     speech: bool = False
+    taken: int = 0  # what lies before belonged to an earlier turn
     spared: int = 0  # what lies before has been judged, and is no silence
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
@@ -136,6 +140,12 @@ class Utterances:
         return one.speech or not one.ever_sent or unsent > self._form.bytes_of(UNSENT_MATTERS_S)
 
     @property
+    def unheard(self) -> bool:
+        """Somebody seems to speak in the open utterance, of whom the agent says nothing yet."""
+        one = self._open
+        return one is not None and not one.speech and self._first_loud(one) < one.length
+
+    @property
     def sent(self) -> bool:
         """Some of the open utterance has been sent, on whichever connection."""
         return self._open is not None and self._open.ever_sent
@@ -203,7 +213,7 @@ class Utterances:
             return
         self.heard_bytes += len(sound)
         one.sound += bytes(len(sound)) if self.shut else sound
-        self._let_old_silence_go(one, now_s)
+        self._let_sent_go(one, now_s - UNHEARD_S)
         surplus = one.length - one.cursor - self._limit
         if surplus > 0 and self._streams:
             surplus -= self._let_unsent_silence_go(one, surplus)
@@ -226,21 +236,37 @@ class Utterances:
         self.lost_bytes += gone
         return gone
 
-    def _let_old_silence_go(self, one: Utterance, now_s: float) -> None:
+    def _let_sent_go(self, one: Utterance, until_s: float) -> None:
+        """What was sent by then."""
         position = one.gone
-        while one.marks and one.marks[0][1] <= now_s - BEFORE_SPEECH_S:
+        while one.marks and one.marks[0][1] <= until_s:
             position = one.marks.popleft()[0]
         if self._streams and not one.speech:
             one.let_go(position)
+
+    def _let_sent_silence_go(self, one: Utterance) -> None:
+        """All that was sent, but from a second before the first sound that is none."""
+        if self._streams and not one.speech:
+            before = self._first_loud(one) - self._form.bytes_of(BEFORE_SPEECH_S)
+            one.let_go(min(before, one.cursor))
+
+    def _first_loud(self, one: Utterance) -> int:
+        """Where the open turn begins to be louder than a quiet room; its length if nowhere."""
+        for position in range(max(one.gone, one.taken), one.length, self._judged_bytes):
+            start = position - one.gone
+            if not is_quiet(one.sound[start : start + self._judged_bytes]):
+                return position
+        return one.length
 
     def send(self) -> None:
         """The open utterance may be read."""
         if self._open is not None:
             self._open.sendable = True
 
-    def mark_speech(self) -> None:
-        """Somebody speaks: what is kept now stays kept until it was taken."""
+    def mark_speech(self, now_s: float) -> None:
+        """Somebody speaks: from a second before, all is kept until it was taken."""
         if self._open is not None:
+            self._let_sent_go(self._open, now_s - BEFORE_SPEECH_S)
             self._open.speech = True
 
     def end(self, now_s: float, *, erase_unsent: bool = False) -> None:
@@ -266,6 +292,8 @@ class Utterances:
         self._owed = 0
         self._queue = deque(one for one in self._queue if not one.erased)
         for one in self._queue:
+            if one is self._open:
+                self._let_sent_silence_go(one)
             one.cursor, one.end_sent, one.passed, one.heard_early = one.gone, False, False, False
             one.marks.clear()
 
@@ -356,6 +384,8 @@ class Utterances:
         else:
             self._owed = one.number
         one.speech = one.heard_early = False
+        one.taken = one.cursor
+        self._let_sent_go(one, now_s - BEFORE_SPEECH_S)
         self._newest_ended = one.number
         self._count += 1
         one.number = self._count
