@@ -294,7 +294,7 @@ class Daemon:
             case Action.SEND:
                 self.utterances.send()
             case Action.MARK_SPEECH:
-                self.utterances.mark_speech(now_s)
+                self.utterances.mark_speech()
             case Action.SHUT | Action.HEAR:
                 self.utterances.shut = action is Action.SHUT
             case Action.END | Action.ERASE | Action.DISCARD:

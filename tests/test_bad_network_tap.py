@@ -154,16 +154,16 @@ async def test_random_outages_lose_no_word_in_tap(ten: int, autojump_clock: Mock
             air_of(box).dice = dice
             air_of(box).weather = Weather(dice.choice([0.0, 0.2]), dice.choice([0.0, 0.1]))
             for sound in said:
-                if box.at(Phase.ASLEEP) or box.at(Phase.TROUBLE):
+                if box.phase in (Phase.ASLEEP, Phase.TROUBLE):
                     await tapped(box)
-                await trio.sleep(dice.choice([0.0, 3.0]))
+                    await trio.sleep(dice.choice([0.0, 3.0]))
                 async with trio.open_nursery() as nursery:
                     over_s = box.room.say(sound)
                     await trio.sleep(0.05)  # the microphone has heard of it
                     nursery.start_soon(trouble_makes, box, dice, trio.current_time() + 8.0)
                     await trio.sleep_until(over_s)
-                await trio.sleep(25.0)
-                await until(lambda: box.phase is not Phase.SPEAKING)
+                await trio.sleep(dice.choice([20.0, 60.0]))
+                await until(lambda: box.phase not in (Phase.THINKING, Phase.SPEAKING))
             for sound in said:
                 assert is_whole_somewhere(box, sound), (seed, len(sound))
             assert box.network.open_most == 1

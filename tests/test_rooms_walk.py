@@ -88,7 +88,7 @@ class World:
             case _:
                 plain = {
                     Action.SEND: ear.send,
-                    Action.MARK_SPEECH: lambda: ear.mark_speech(now_s),
+                    Action.MARK_SPEECH: ear.mark_speech,
                     Action.CALL_OFF: ear.call_off,
                     Action.DROP_SENT: ear.drop_sent,
                     Action.DROP_ALL: ear.drop_all,

@@ -170,7 +170,7 @@ def test_words_of_a_stream_can_be_asked_again_by_their_sound() -> None:
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)
     words.hear(sound(10), 0.0)
-    words.mark_speech(0.0)
+    words.mark_speech()
     drain(words)
     words.take(by_text=True, now_s=0.0)
     words.hear(sound(4, begins=9000), 0.0)
@@ -223,13 +223,13 @@ def test_the_preroll_belongs_to_the_utterance() -> None:
 def test_a_stream_lets_old_silence_go_and_keeps_what_follows_a_second_before_speech() -> None:
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)
-    said = sound(500)
+    said = bytes(400 * PERIOD) + sound(100, begins=9000)
     for n in range(500):  # ten seconds
         now_s = (n + 1) * 0.02
         words.hear(said[n * PERIOD : (n + 1) * PERIOD], now_s)
         drain(words, now_s)
         if n == 399:
-            words.mark_speech(now_s)
+            words.mark_speech()
     words.new_connection()
     kept = sent(drain(words, 10.0))
     assert said.endswith(kept)
@@ -276,7 +276,7 @@ def test_what_was_taken_is_not_taken_for_speech_again() -> None:
     words.begin(sendable=True)
     words.hear(sound(100), 2.0)
     drain(words, 2.0)
-    words.mark_speech(2.0)
+    words.mark_speech()
     words.take(by_text=True, now_s=2.1)
     assert not words.unheard
     words.hear(sound(2, begins=9000), 2.2)
@@ -298,7 +298,7 @@ def test_a_text_takes_what_a_stream_holds_and_the_next_turn_is_another() -> None
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)
     words.hear(sound(10), 0.0)
-    words.mark_speech(0.0)
+    words.mark_speech()
     drain(words)
     assert words.take(by_text=True, now_s=0.0) == 1
     assert words.newest_ended == 1

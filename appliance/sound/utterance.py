@@ -9,10 +9,10 @@ end of the turn, and nothing after it until it was taken, was dropped, or was le
 followed at once would be recognised together with it.
 
 In `tap` one utterance stays open while the microphone is. What has been sent is kept for as long
-as it may take to know that nobody was there to hear it, and then let go. From `mark_speech` on
-everything is kept, from a second before, until the user's text takes it. When the connection turns
-out to have been dead before the agent heard anybody, we judge ourselves: it goes again from a
-second before the first sound that is not silence.
+as it may take to know that nobody was there to hear it, and then let go. When the agent says that
+somebody speaks, which it may say late over a bad network, or when the connection turns out to have
+been dead before it could, we judge ourselves where that began: from a second before the first sound
+that is not silence everything is kept, until the user's text takes it, and goes again.
 
 What is not wanted any more is *erased*: not sent again, not waited for, and kept only so that its
 text, which may still come, is not taken for the text of later words.
@@ -30,7 +30,7 @@ from itertools import pairwise
 from appliance.sound.pcm import Format
 
 KEEP_ENDED_S = 30.0
-BEFORE_SPEECH_S = 1.0  # the agent says that somebody speaks when some of it has been said
+BEFORE_SPEECH_S = 1.0  # words may begin softly
 UNHEARD_S = 7.0  # a dead link is known by then
 UNSENT_MATTERS_S = 0.3  # more than a message that is being filled: the connection was stuck
 JUDGED_S = 0.02  # so much at a time is speech, or silence
@@ -263,10 +263,10 @@ class Utterances:
         if self._open is not None:
             self._open.sendable = True
 
-    def mark_speech(self, now_s: float) -> None:
+    def mark_speech(self) -> None:
         """Somebody speaks: from a second before, all is kept until it was taken."""
         if self._open is not None:
-            self._let_sent_go(self._open, now_s - BEFORE_SPEECH_S)
+            self._let_sent_silence_go(self._open)
             self._open.speech = True
 
     def end(self, now_s: float, *, erase_unsent: bool = False) -> None:
