@@ -8,8 +8,6 @@ skips samples); alsa-lib has the same converters both ways, so both steps of the
 
 import json
 import math
-import select
-import socket
 import subprocess
 import sys
 from array import array
@@ -18,8 +16,6 @@ from pathlib import Path
 
 import alsaaudio
 import pytest
-import trio
-from trio.testing import MockClock
 
 from appliance import cli
 from appliance.assembly import with_rate
@@ -329,34 +325,3 @@ def test_a_card_that_fails_right_after_its_opening_is_one_that_does_not_open(
     with pytest.raises(DeviceError, match="opened, and then failed: No such device"):
         AlsaPlayback("default", 16000, 320)
     assert closed == [step]
-
-
-async def test_a_drop_wakes_who_waits_also_where_the_descriptors_do_not(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mute, far = socket.socketpair()
-
-    class Mute:
-        """A stream whose plugin never tells of room."""
-
-        def info(self) -> dict[str, object]:
-            return INFO
-
-        def polldescriptors(self) -> list[tuple[int, int]]:
-            return [(mute.fileno(), select.EPOLLIN)]
-
-        def drop(self) -> None:
-            """Nothing is told of it."""
-
-        def close(self) -> None:
-            """There is nothing to give back."""
-
-    monkeypatch.setattr(card, "_open", lambda *_: Mute())
-    playback = AlsaPlayback("default", 16000, 320)
-    with mute, far, trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(playback.wait)
-            await trio.testing.wait_all_tasks_blocked()
-            playback.drop()
-        playback.drop()
-        playback.close()

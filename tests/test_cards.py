@@ -202,16 +202,6 @@ class CardLaws:
         microphone.close()
         speaker.close()
 
-    async def test_who_waits_for_room_is_woken_by_a_drop(self, rig: Rig, clock: object) -> None:
-        card = rig.open_speaker()
-        write_all(card, noise(0.2))
-        with trio.fail_after(LIMIT_S):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(card.wait)
-                await trio.testing.wait_all_tasks_blocked()
-                card.drop()
-        card.close()
-
     async def test_closing_is_silence_at_once_and_twice_is_harmless(
         self, rig: Rig, clock: object
     ) -> None:

@@ -719,6 +719,21 @@ async def test_a_card_that_has_room_and_takes_nothing_has_failed(
     assert [word for _, word in mouth.told] == ["found", "lost"]
 
 
+async def test_what_comes_after_a_hush_waits_for_no_card(
+    autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    """The card was full, and does not tell that it is not any more."""
+    mouth.hear(noise(5.0, seed=1), whole=True)
+    await trio.sleep(1.0)
+    mouth.cut()
+    mouth.hear(noise(0.5, seed=2), whole=True)
+    cut_s = trio.current_time()
+    await trio.sleep(1.0)
+    began_s, heard = mouth.room.heard[-1]
+    assert began_s == cut_s
+    assert heard.startswith(noise(0.5, seed=2))
+
+
 async def test_that_it_is_lost_is_told_before_a_close_that_may_hang(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -185,17 +185,15 @@ class _Stream:
             self._timed = True
         self._wakes = 0
         self._wakes_since_s = 0.0
-        self._waiting = trio.CancelScope()
 
     async def wait(self) -> None:
         """Wait for the card, or half a period where its descriptors are of no use."""
         if self._timed:
             await trio.sleep(self.period_frames / self.form.rate_hz / 2)
             return
-        with trio.CancelScope() as self._waiting:
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
-            self._ask(dict(self._epoll.poll(0)))
-            self._count_wake(trio.current_time())
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+        self._ask(dict(self._epoll.poll(0)))
+        self._count_wake(trio.current_time())
 
     def _ask(self, ready: dict[int, int]) -> None:
         """Let ALSA look at what its descriptors say; who has lost his sound server says so then."""
@@ -350,11 +348,6 @@ class AlsaPlayback(_Stream):
         """Frames that have not left the card; none after an underrun or a drop."""
         available = self._count()
         return max(0, self.buffer_frames - available) if available >= 0 and self._runs else 0
-
-    def drop(self) -> None:
-        """Silence at once. Who waits for room need not trust the plugin to tell of it."""
-        super().drop()
-        self._waiting.cancel()
 
     @property
     def _runs(self) -> bool:

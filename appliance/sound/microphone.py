@@ -135,7 +135,7 @@ class Microphone:
         stalls_s = trio.current_time() + STALL_S
         while True:
             self._plug.moved()
-            with trio.move_on_at(stalls_s):
+            with trio.CancelScope(deadline=stalls_s):
                 await card.wait()
             if not self._is_on or self._is_to_forget:
                 return

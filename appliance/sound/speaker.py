@@ -68,7 +68,7 @@ class Playback(Protocol):
         """Frames written that have not left the card."""
 
     def drop(self) -> None:
-        """Silence at once, and forget what was written. Wakes who waits."""
+        """Silence at once, and forget what was written. Need not wake who waits."""
 
     def check(self) -> None:
         """Fail if it is known to be gone. Never waits."""
@@ -129,6 +129,7 @@ class Speaker:
         self._out = 0  # frames that had left the card when it was last looked at,
         self._moved_s = 0.0  # and when that count last moved
         self._woken = trio.Event()
+        self._waiting = trio.CancelScope()  # for room
 
     # ── plain calls ──────────────────────────────────────────────────────────────────────────
 
@@ -177,6 +178,7 @@ class Speaker:
             except DeviceError as error:
                 log.warning("the speaker could not be silenced: %s", error)
         self._woken.set()
+        self._waiting.cancel()
         return unheard
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
@@ -213,14 +215,14 @@ class Speaker:
         if self._runs:  # telling it may have led to a hush
             stalls_s = self._check_pace(self._written - queued)
             if card.buffer_frames - queued < card.period_frames:
-                with trio.move_on_at(stalls_s):
+                with trio.CancelScope(deadline=stalls_s) as self._waiting:
                     await card.wait()
             else:
                 await self._wait_until(trio.current_time() + self._spare_s(card, queued))
 
     async def _wait_until(self, time_s: float) -> None:
         """Wait to be woken, at most until then."""
-        with trio.move_on_at(time_s):
+        with trio.CancelScope(deadline=time_s):
             await self._woken.wait()
         self._woken = trio.Event()
 
@@ -280,7 +282,7 @@ class Speaker:
 
     def _lead(self, card: Playback) -> None:
         """As much of a long lead-in as there is room for; its end is written with the sound."""
-        if self._written or self._lead_in > card.buffer_frames // 2:
+        if self._lead_in and (self._written or self._lead_in > card.buffer_frames // 2):
             room = card.buffer_frames - card.queued_frames()
             silence = max(0, min(self._lead_in - self._edges.room, room))
             self._write(card, bytes(silence * SAMPLE_BYTES))

@@ -259,11 +259,10 @@ class StandinPlayback(_Stream):
             self._began = None
 
     def drop(self) -> None:
-        """Silence at once."""
+        """Silence at once. Who waits is not woken: not every plugin does it."""
         self.look()
         self._held.clear()
         self._began = None
-        self.stir()
 
     def die(self) -> None:
         """What it holds is never heard."""
