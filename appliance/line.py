@@ -122,6 +122,7 @@ class Line:
         if why is Trouble.KEY_REFUSED:
             self._parts.forget_authorization()
         self.session = None
+        house.utterances.connection_over()
         if house.utterances.unanswered:  # its answer is text at most, which nobody has heard
             house.chronicle.history.answer_cut(0)
         house.chronicle.turns.connected("")

@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from appliance.conversation import DOUBT_S, Phase
+from appliance.conversation import DOUBT_S, Link, Phase
+from appliance.errors import AgentUnreachable, Trouble
 from tests.bad_network import Weather
 from tests.box import Box, tone
 
@@ -65,6 +66,27 @@ async def test_words_that_were_cut_off_before_the_agent_spoke_of_them_go_again(
         assert texts(box) == [words(2.0)]
         assert is_whole_somewhere(box, said)
         assert len(box.network.dials) == 2
+
+
+async def test_they_go_again_as_often_as_need_be_and_after_any_time(
+    autojump_clock: MockClock,
+) -> None:
+    said = speech(2.0, 1)
+    async with a_bad_box(TAP) as box:
+        air_of(box).weather = Weather(latency_s=0.3)
+        await tapped(box)
+        box.room.say(said)
+        for _ in range(3):
+            await trio.sleep(0.2)
+            air_of(box).cut()
+            box.network.fails = AgentUnreachable(Trouble.NO_NETWORK, "test")
+            await trio.sleep(8.0)
+            box.network.fails = None
+            await until(lambda: box.daemon.conversation.link is Link.UP, 35.0)
+            assert texts(box) == []
+        await box.until(Phase.SPEAKING, limit_s=30.0)
+        assert texts(box) == [words(2.0)]
+        assert is_whole_somewhere(box, said)
 
 
 async def test_a_lost_link_over_which_nobody_spoke_is_not_dialled_again(

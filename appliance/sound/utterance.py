@@ -287,6 +287,11 @@ class Utterances:
 
     # ── the agent's side ─────────────────────────────────────────────────────────────────────
 
+    def connection_over(self) -> None:
+        """Nobody will say any more that he has heard what was sent: it is let go by no clock."""
+        for one in self._queue:
+            one.marks.clear()
+
     def new_connection(self) -> None:
         """Every cursor goes back to the first sample that is kept."""
         self._owed = 0
