@@ -8,6 +8,10 @@ Behind the owner's prompt, as it stands, goes one sentence: whether the user can
 or has to press. A model that is not told offers what the box cannot do. It is left out where the
 prompt is not ours to write, because there is none, it is a stored agent's (`id`), or it stands in
 the owner's `think`; and where both together would be longer than the API takes.
+
+Another prompt is said as `UpdatePrompt`, which the API's pages describe twice: one says that it
+adds to the prompt, one that it replaces it. `UpdateThink` would surely replace, but with it the
+model and the functions of whoever stored the agent. The next connection has the new one alone.
 """
 
 from collections.abc import Mapping
@@ -93,7 +97,8 @@ class Brief:
             goes_again: the user's last words will be asked again: they are no history yet.
         """
         history = self._history.replay(now_s, without_last=goes_again)
-        greeting = "" if history or goes_again else self._greets
+        is_greeted = goes_again or self._history.is_greeted(now_s)
+        greeting = "" if is_greeted else self._greets
         if greeting:
             self._history.expect_greeting()
         return replace(

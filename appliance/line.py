@@ -250,6 +250,7 @@ class Line:
         self.request_id = self.session.request_id if self.session else ""
         self._house.chronicle.turns.connected(self.request_id)
         log.info("connected, request %s", self.request_id)
+        self._house.chronicle.history.session_began(trio.current_time())
         self._house.tell(Event.LINK_UP)
         for change in self._house.brief.changes:
             if self.session is not None:

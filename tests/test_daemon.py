@@ -468,7 +468,7 @@ async def test_an_agent_that_fails_is_named_and_the_words_wait(autojump_clock: M
         assert len(box.agent.connections) == 2
 
 
-@pytest.mark.parametrize("words", ["{", "[]", '{"type": 5}', "{}", "\u0000"])
+@pytest.mark.parametrize("words", ["{", "\u0000"])
 async def test_garbage_is_named_and_survived(words: str, autojump_clock: MockClock) -> None:
     async with a_box(manners=Manners(text_delay_s=1.0)) as box:
         await box.say(tone(1.0))
@@ -477,6 +477,18 @@ async def test_garbage_is_named_and_survived(words: str, autojump_clock: MockClo
         await trio.sleep(0.01)
         assert box.daemon.conversation.trouble is Trouble.GARBAGE
         await box.until(Phase.SPEAKING)
+
+
+@pytest.mark.parametrize("words", ["[]", '{"type": 5}', "{}", '{"type": "ConversationText"}'])
+async def test_what_has_another_shape_costs_no_connection(
+    words: str, autojump_clock: MockClock
+) -> None:
+    async with a_box(manners=Manners(text_delay_s=1.0)) as box:
+        await box.say(tone(1.0))
+        await box.until(Phase.THINKING)
+        await box.connection.say_raw(words)
+        await box.until(Phase.SPEAKING)
+        assert len(box.agent.connections) == 1
 
 
 async def test_what_it_does_not_know_is_let_pass(autojump_clock: MockClock) -> None:

@@ -419,6 +419,21 @@ async def test_open_is_connected_from_the_start_greets_once_and_converses(
         await box.until(Phase.SPEAKING)
 
 
+async def test_open_greets_once_though_it_is_lost_before_anybody_spoke(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_box(OPEN + '[agent]\ngreeting = "Hello."') as box:
+        for _ in range(4):
+            await trio.sleep(60.0)
+            await box.connection.cut()
+        await trio.sleep(60.0)
+        greetings = ["greeting" in (it.settings or {})["agent"] for it in box.agent.connections]
+        assert greetings == [True, False, False, False, False]
+        box.daemon.commands()["forget"]()
+        await trio.sleep(60.0)
+        assert (box.connection.settings or {})["agent"]["greeting"] == "Hello."
+
+
 async def test_open_ends_by_its_limit_and_its_cap_and_a_new_day_brings_it_back(
     autojump_clock: MockClock,
 ) -> None:

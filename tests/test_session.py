@@ -43,6 +43,7 @@ from appliance.agent.messages import (
     FunctionsCancelled,
     FunctionsWanted,
     Latencies,
+    Misshapen,
     Remembered,
     Said,
     Say,
@@ -378,6 +379,31 @@ async def test_whatever_the_agent_says_is_told_in_its_order(autojump_clock: Mock
             AgentAudioDone(),
         ]
         assert not call.over.is_set()
+
+
+async def test_what_has_another_shape_is_told_in_the_journal_and_passed_over(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talking() as (call, peer):
+        call.told.clear()
+        await peer.say({"type": "ConversationText", "role": "system", "content": "secret"})
+        await peer.send(frame(TEXT, b"[]"))
+        await peer.say({"type": "AgentAudioDone"})
+        await trio.sleep(1)
+        assert isinstance(call.told[0], Misshapen)
+        assert call.told[-1] == AgentAudioDone()
+        assert not call.over.is_set()
+    assert "Invalid enum value 'system'" in caplog.text
+    assert "it is passed over" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_who_is_welcomed_twice_says_the_settings_once(autojump_clock: MockClock) -> None:
+    async with talking() as (call, peer):
+        await peer.say({"type": "Welcome", "request_id": "another"})
+        await trio.sleep(1)
+        assert "Settings" not in peer.kinds(), "they were read before"
+        assert call.session.request_id != "another"
 
 
 async def test_sound_is_handed_on_as_it_comes_odd_pieces_too(autojump_clock: MockClock) -> None:
@@ -1342,8 +1368,7 @@ async def test_in_early_access_a_warning_ends_nothing(autojump_clock: MockClock)
     ("bad", "words"),
     [
         (frame(TEXT, b'{"type": "Welc'), 'the agent sent \'{"type": "Welc\': '),
-        (frame(TEXT, b'{"no": "type"}'), 'the agent sent \'{"no": "type"}\': '),
-        (frame(TEXT, b"[" * 90), f"the agent sent '{'[' * 80}': "),
+        (frame(TEXT, b'{"a":' + b"[" * 90), f"the agent sent '{{\"a\":{'[' * 75}': "),
         (frame(TEXT, b"\xff\xfe"), "the connection is no WebSocket any more: 1007 "),
         (frame(BINARY, bytes(5 * 2**20)), "the connection is no WebSocket any more: 1009 "),
         (frame(TEXT, b" " * 5 * 2**20), "the connection is no WebSocket any more: 1009 "),

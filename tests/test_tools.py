@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ class Desk:
         self.answers: list[FunctionAnswer] = []
         self.asked: list[tuple[float, str, Callable[[bool], None]]] = []
         self.tools = Tools(owners, builtins, run=run, environ=ENVIRON, ask_confirmation=self._ask)
+        self._ids = count(1)
 
     def _ask(self, name: str, tell: Callable[[bool], None]) -> None:
         self.asked.append((trio.current_time(), name, tell))
@@ -103,12 +105,13 @@ class Desk:
         name: str,
         arguments: object = None,
         *,
-        call_id: str = "fc_1",
+        call_id: str = "",
         is_ours: bool = True,
         signature: str | None = None,
     ) -> None:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
-        self.tools.call(Call(call_id, name, text, is_ours, signature), self.answers.append)
+        call = Call(call_id or f"fc_{next(self._ids)}", name, text, is_ours, signature)
+        self.tools.call(call, self.answers.append)
 
     @property
     def said(self) -> list[str]:
@@ -273,6 +276,19 @@ async def test_too_many_calls_are_answered_at_once(autojump_clock: object) -> No
         one.call("lamps", {"level": 1})
         await trio.sleep(3.1)
         assert one.said[-1] == "It is done."
+
+
+async def test_a_call_that_comes_again_by_its_id_is_not_run_again(autojump_clock: object) -> None:
+    commands = Commands()
+    async with desk(run=commands) as one:
+        for _ in range(2):
+            one.call("lamps", {"level": 1}, call_id="fc_7")
+            await settle()
+        assert len(commands.begun) == len(one.answers) == 1
+        one.tools.cancel_all()
+        one.call("lamps", {"level": 1}, call_id="fc_7")
+        await settle()
+        assert len(commands.begun) == 2, "another connection numbers anew"
 
 
 async def test_a_call_before_anybody_serves_is_kept() -> None:

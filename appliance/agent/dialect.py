@@ -19,6 +19,7 @@ from appliance.agent.messages import (
     Changed,
     FromAgent,
     Function,
+    Misshapen,
     Settings,
     SettingsApplied,
     ToAgent,
@@ -49,7 +50,7 @@ class Dialect(Protocol):
         """The text frame for a message; raises `CannotSay` where the wire has no words for it."""
 
     def decode(self, frame: str) -> FromAgent:
-        """The message of a text frame; raises `AgentMisspoke`."""
+        """The message of a text frame; raises `AgentMisspoke` where it is no JSON."""
 
     def can_end_turn(self, settings: Settings) -> bool:
         """Whether the end of a turn can be said."""
@@ -90,6 +91,11 @@ def of(shape: type[_T], read: Callable[[_T], FromAgent]) -> Reader:
     """A reader of frames that have this shape."""
     decoder = msgspec.json.Decoder(shape)
     return lambda frame: read(decoder.decode(frame))
+
+
+def worded(value: object) -> str:
+    """What a session lives by, in whatever shape it comes: a string, or a number; else nothing."""
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def always(message: FromAgent) -> Reader:
@@ -141,17 +147,22 @@ SHARED: dict[str, Reader] = {
 
 
 def read(frame: str, readers: dict[str, Reader]) -> FromAgent:
-    """The message of a text frame.
+    """The message of a text frame; `Misshapen` if it is JSON and no message, or not as we know it.
 
     Raises:
-        AgentMisspoke: it is no JSON object with a `type`, or a message that we know has an
-            impossible shape. It carries the frame's first 80 characters, but none that somebody
-            spoke.
+        AgentMisspoke: it is no JSON.
     """
     try:
         name = _decode_named(frame).type
         reader = readers.get(name)
         return Unhandled(name) if reader is None else reader(frame)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
-        said = _WORDS.sub(r'\1"…', frame[: 10 * SAID_MAX])[:SAID_MAX]  # words stay out of journals
-        raise AgentMisspoke(Trouble.GARBAGE, f"the agent sent {said!r}: {error}") from error
+    except (msgspec.ValidationError, OverflowError) as error:
+        return Misshapen(_complaint(frame, error))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise AgentMisspoke(Trouble.GARBAGE, _complaint(frame, error)) from error
+
+
+def _complaint(frame: str, error: Exception) -> str:
+    """With the frame's first 80 characters, but none that somebody spoke."""
+    said = _WORDS.sub(r'\1"…', frame[: 10 * SAID_MAX])[:SAID_MAX]
+    return f"the agent sent {said!r}: {error}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read
+from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read, worded
 from appliance.agent.messages import (
     Behavior,
     Call,
@@ -158,7 +158,7 @@ def think(said: Settings) -> Table:
 
 
 class _Welcome(msgspec.Struct):
-    session_id: str = ""
+    session_id: Any = ""
 
 
 class _Call(msgspec.Struct):
@@ -168,9 +168,9 @@ class _Call(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    message: str | None = None
-    description: str | None = None  # the SDK's classes have these as well
-    code: str | None = None
+    message: Any = None
+    description: Any = None  # the SDK's classes have these as well
+    code: Any = None
 
 
 def _wanted(call: _Call) -> FromAgent:
@@ -180,15 +180,15 @@ def _wanted(call: _Call) -> FromAgent:
 
 _READERS: dict[str, Reader] = {
     **SHARED,
-    "Welcome": of(_Welcome, lambda it: Welcome(it.session_id)),
+    "Welcome": of(_Welcome, lambda it: Welcome(worded(it.session_id))),
     "FunctionCalling": always(FunctionCalling()),
     "FunctionCallRequest": of(_Call, _wanted),
     "EndOfThought": always(EndOfThought()),
     "Metadata": always(Metadata()),
-    "InjectionRefused": of(_Error, lambda it: SayRefused(it.message or "")),
+    "InjectionRefused": of(_Error, lambda it: SayRefused(worded(it.message))),
     "InstructionsUpdated": always(Changed("prompt")),
-    "Warning": of(_Error, lambda it: Warned(it.code or "", it.description or it.message or "")),
-    "Error": of(_Error, lambda it: Failed(it.code or "", it.message or it.description or "")),
+    "Warning": of(_Error, lambda it: Warned(worded(it.code), worded(it.description or it.message))),
+    "Error": of(_Error, lambda it: Failed(worded(it.code), worded(it.message or it.description))),
     "Close": always(Closing()),
 }
 
@@ -197,7 +197,6 @@ def decode(frame: str) -> FromAgent:
     """The message of a text frame.
 
     Raises:
-        AgentMisspoke: it is no JSON object with a `type`, or a message that we know has an
-            impossible shape.
+        AgentMisspoke: it is no JSON.
     """
     return read(frame, _READERS)

@@ -57,6 +57,7 @@ class History:
         self._turns: deque[Said | Called] = deque()
         self._answer: list[_Sentence] = []  # of the answer that has not ended
         self._newest_s = float("-inf")
+        self._greeted_s = float("-inf")
         self._is_greeting = False
 
     # ── what is said ─────────────────────────────────────────────────────────────────────────
@@ -64,6 +65,11 @@ class History:
     def expect_greeting(self) -> None:
         """The next thing that the agent says is no part of the conversation."""
         self._is_greeting = True
+
+    def session_began(self, now_s: float) -> None:
+        """The agent has taken what it was told first, the greeting with it."""
+        if self._is_greeting:
+            self._greeted_s = now_s
 
     def user_said(self, text: str, now_s: float) -> None:
         """The user's text; the answer before it is over."""
@@ -93,7 +99,7 @@ class History:
         """Nothing was ever said."""
         self._turns.clear()
         self._answer.clear()
-        self._newest_s = float("-inf")
+        self._newest_s = self._greeted_s = float("-inf")
 
     def _close(self, sentences: Sequence[_Sentence]) -> None:
         if sentences and not self._is_greeting:
@@ -113,6 +119,11 @@ class History:
     def is_remembered(self, now_s: float) -> bool:
         """Whether there is something that a new session should be told."""
         return bool(self._turns) and now_s - self._newest_s < self._remember_for_s
+
+    def is_greeted(self, now_s: float) -> bool:
+        """Whether this conversation has begun with the greeting, or without."""
+        begun_s = max(self._newest_s, self._greeted_s)
+        return now_s - begun_s < self._remember_for_s
 
     def replay(self, now_s: float, *, without_last: bool = False) -> tuple[Said | Called, ...]:
         """What a new session is told.

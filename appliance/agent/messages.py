@@ -374,6 +374,13 @@ class Unhandled:
     name: str
 
 
+@dataclass(frozen=True)
+class Misshapen:
+    """Whole JSON, and not what we know: passed over, as whoever checks nothing would."""
+
+    complaint: str  # without anything that somebody may have spoken
+
+
 FromAgent = (
     Welcome
     | SettingsApplied
@@ -400,6 +407,7 @@ FromAgent = (
     | Failed
     | Closing
     | Unhandled
+    | Misshapen
 )
 
 

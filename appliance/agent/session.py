@@ -31,6 +31,7 @@ from appliance.agent.messages import (
     Failed,
     FromAgent,
     KeepAlive,
+    Misshapen,
     Settings,
     SettingsApplied,
     ToAgent,
@@ -133,6 +134,7 @@ class Session:
         self._wake = trio.Event()
         self._messages: deque[str] = deque()  # frames
         self._alive = dialect.encode(KeepAlive())
+        self._settings_said = False
         self._applied = False
         self._can_end_turn = dialect.can_end_turn(settings)
         self._end_turn_said = False
@@ -250,7 +252,7 @@ class Session:
             return
         self._billed(asked_s)
         if not self._dialect.WAITS_FOR_WELCOME:
-            self.say(self._settings)
+            self._say_settings()
         nursery.start_soon(self._receive, ws)
         nursery.start_soon(self._send, ws)
         nursery.start_soon(self._keep_alive)
@@ -329,9 +331,8 @@ class Session:
     def _understand(self, message: FromAgent) -> None:
         match message:
             case Welcome(request_id):
-                self.request_id = request_id
-                if self._dialect.WAITS_FOR_WELCOME:
-                    self.say(self._settings)
+                self.request_id = self.request_id or request_id
+                self._say_settings()
             case SettingsApplied():
                 if not self._applied:
                     self._uplink.new_connection()
@@ -348,10 +349,18 @@ class Session:
                 self._fail(code, description)
             case Unhandled(name):
                 log.info("the agent said %s, which means nothing to us", name[:80])
+            case Misshapen(complaint):
+                log.warning("%s: it is passed over", complaint)
             case _:
                 pass
         with _our_own():
             self._tell(message)
+
+    def _say_settings(self) -> None:
+        """Once, whoever says `Welcome` twice: nobody may say them again."""
+        if not self._settings_said:
+            self._settings_said = True
+            self.say(self._settings)
 
     def _refuses_end_turn(self, code: str) -> bool:
         refused = self._dialect.refuses_end_turn(

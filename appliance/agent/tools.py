@@ -186,6 +186,7 @@ class Tools:
         self._confirmation_over = confirmation_over
         self._asking = trio.Lock()
         self._running: set[_Running] = set()  # and those that wait to be
+        self._called: set[str] = set()  # ids, of one connection
         self._begin, self._begun = trio.open_memory_channel[_Running](RUNNING_MAX)
 
     def functions(self) -> tuple[Function, ...]:
@@ -210,10 +211,16 @@ class Tools:
     def call(self, call: Call, answer: Answer) -> None:
         """Have a function called, and `answer` with what came of it, once.
 
-        Calls that the server makes itself are none of ours.
+        Calls that the server makes itself are none of ours, and what was called before in this
+        connection, by its id, is not done again.
         """
         if not call.is_ours:
             return
+        if call.id in self._called:
+            log.warning("a function was called again by the id of an earlier call: it is not run")
+            return
+        if call.id:
+            self._called.add(call.id)
         if len(self._running) >= RUNNING_MAX:
             log.warning("a call of a function found %d running", RUNNING_MAX)
             words = "This box is busy with other functions; try again later."
@@ -231,7 +238,8 @@ class Tools:
                 running.scope.cancel()
 
     def cancel_all(self) -> None:
-        """End every call and answer nothing: the conversation is over."""
+        """End every call and answer nothing: the connection is over."""
+        self._called.clear()
         for running in self._running:
             running.scope.cancel()
 

@@ -1,7 +1,8 @@
 """The dialect of `/v1/agent/converse`: our messages as its text frames, and back. Pure.
 
 The server reads strictly: a field it does not know ends the session. We read loosely: unknown
-types and fields are let pass, and only what we need has to have its shape.
+types and fields are let pass, and a message that has not the shape that we know is told in the
+journal and passed over: its makers change them, and their own SDKs check nothing.
 
 Sources: the official AsyncAPI of July 2026 (which is older than `ForceEndTurn`), the pages on
 settings, message flow, functions, errors and warnings, and force-end-turn of Deepgram's
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read
+from appliance.agent.dialect import SHARED, Reader, always, function_table, of, read, worded
 from appliance.agent.messages import (
     Ask,
     Call,
@@ -292,7 +293,7 @@ def _function(function: Function) -> Table:
 
 
 class _Welcome(msgspec.Struct):
-    request_id: str = ""
+    request_id: Any = ""
 
 
 class _Call(msgspec.Struct):
@@ -331,8 +332,8 @@ class _Refused(msgspec.Struct):
 
 
 class _Notice(msgspec.Struct):
-    code: str | None = None
-    description: str | None = None
+    code: Any = None
+    description: Any = None
 
 
 def _call(call: _Call) -> Call:
@@ -360,7 +361,7 @@ def _latencies(report: dict[str, Any]) -> FromAgent:
 
 _READERS: dict[str, Reader] = {
     **SHARED,
-    "Welcome": of(_Welcome, lambda it: Welcome(it.request_id)),
+    "Welcome": of(_Welcome, lambda it: Welcome(worded(it.request_id))),
     "FunctionCallRequest": of(_Calls, lambda it: FunctionsWanted(tuple(map(_call, it.functions)))),
     "FunctionCallCancelled": of(
         _Calls, lambda it: FunctionsCancelled(tuple(one.id for one in it.functions))
@@ -376,8 +377,8 @@ _READERS: dict[str, Reader] = {
     "FrustrationDetected": of(_Frustrated, lambda it: Frustrated(it.count, it.escalated)),
     "__customFromThinkProvider": always(FromThinkProvider()),
     "InjectionRefused": of(_Refused, lambda it: SayRefused(it.message or "")),
-    "Warning": of(_Notice, lambda it: Warned(it.code or "", it.description or "")),
-    "Error": of(_Notice, lambda it: Failed(it.code or "", it.description or "")),
+    "Warning": of(_Notice, lambda it: Warned(worded(it.code), worded(it.description))),
+    "Error": of(_Notice, lambda it: Failed(worded(it.code), worded(it.description))),
 }
 
 
@@ -385,7 +386,6 @@ def decode(frame: str) -> FromAgent:
     """The message of a text frame.
 
     Raises:
-        AgentMisspoke: it is no JSON object with a `type`, or a message that we know has an
-            impossible shape.
+        AgentMisspoke: it is no JSON.
     """
     return read(frame, _READERS)
