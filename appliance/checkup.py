@@ -35,6 +35,7 @@ from appliance.sound.microphone import Capture
 from appliance.sound.names import advice
 from appliance.sound.sounding import hear
 from appliance.sound.speaker import Playback
+from appliance.sound.tuning import HALVES
 
 DIAL_LIMIT_S = 15.0  # for name, TCP, proxy and TLS together
 LISTEN_S = 1.0
@@ -64,7 +65,7 @@ def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
     """Those of this machine. `authorize` raises `ConfigError` if there is no key."""
     agent = settings.agent
     with _alsa_unheard():
-        audio = assembly.with_rate(settings).audio
+        audio = assembly.with_rate(settings)[0].audio
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
     open_microphone, open_speaker = assembly.cards(audio)
     panel = assembly.RealPanel(settings.panel)
@@ -133,6 +134,36 @@ def ask_daemon(path: Path) -> tuple[Mapping[str, object] | None, str]:
     except (DeviceError, remote.CommandError) as error:
         return None, str(error)
     return (told, "") if isinstance(told, dict) else (None, f"{path}: a status that is none")
+
+
+def look_at_rate(settings: config.Settings, path: Path) -> tuple[int | None, str]:
+    """The rate of a box with these settings, in Hz, and how it is known; None: nobody can tell.
+
+    Where the owner leaves it to the cards a daemon that runs on the same ones is asked, because it
+    holds them; else they are opened, and given back.
+    """
+    audio = settings.audio
+    if audio.rate_hz:
+        return audio.rate_hz, ""
+    status, _ = ask_daemon(path)
+    if status is not None and (told := _rate_of(status, audio)) is not None:
+        return told, f"the daemon that runs has found {told} Hz"
+    with _alsa_unheard():
+        found, silent = assembly.with_rate(settings)
+    rate_hz, why = found.audio.rate_hz, "; ".join(silent)
+    if len(silent) == len(HALVES):
+        return None, f"no card can be asked now: {why}"
+    words = f"with the cards that are here now it would be {rate_hz} Hz"
+    return rate_hz, f"{words}; one could not be asked: {why}" if why else words
+
+
+def _rate_of(status: Mapping[str, object], audio: config.Audio) -> int | None:
+    """What a daemon's status says of the rate of these cards; None if it has not asked them."""
+    told = _table(status, "rate")
+    names = [_table(status, half).get("card") for half in HALVES]
+    rate_hz = told.get("rate_hz")
+    asked = told.get("found") and names == [audio.capture, audio.playback]
+    return rate_hz if asked and isinstance(rate_hz, int) else None
 
 
 async def examine(

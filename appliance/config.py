@@ -477,7 +477,7 @@ def _compare_echo(reader: Reader, settings: Settings) -> None:
         words = '[talk] mode = "hold" hears nothing while an answer sounds; wanted "tap" or "open"'
     elif talk.duplex == "half":
         words = '[talk] duplex = "half" hears nothing while an answer sounds; wanted "full"'
-    elif audio.rate_hz not in ECHO_RATES_HZ:
+    elif audio.rate_hz and audio.rate_hz not in ECHO_RATES_HZ:
         rates = ", ".join(map(str, ECHO_RATES_HZ))
         words = f"it cannot work at rate_hz = {audio.rate_hz}; wanted one of {rates}"
     if words:
@@ -529,8 +529,9 @@ def _rate_fault(settings: Settings, rate_hz: int) -> str:
 
 
 def rates_taken(settings: Settings) -> frozenset[int]:
-    """The rates, in Hz, that the far end takes with these settings."""
-    return frozenset(rate_hz for rate_hz in RATES_HZ if not _rate_fault(settings, rate_hz))
+    """The rates, in Hz, that the far end takes with these settings, and an echo canceller too."""
+    works_at = RATES_HZ if settings.audio.echo == "none" else ECHO_RATES_HZ
+    return frozenset(rate_hz for rate_hz in works_at if not _rate_fault(settings, rate_hz))
 
 
 def _compare_think(reader: Reader, settings: Settings) -> None:

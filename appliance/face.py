@@ -19,7 +19,7 @@ from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
 from appliance.sound.echo import Echo
-from appliance.sound.pcm import Format
+from appliance.sound.tuning import Tuning
 from appliance.sound.utterance import Utterances
 
 Watcher = Callable[[dict[str, object]], None]
@@ -36,6 +36,7 @@ class Household(Protocol):
     meter: Meter
     brief: Brief
     loudness: Loudness
+    tuning: Tuning
     echo: Echo | None
 
     def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
@@ -50,7 +51,6 @@ class Face:
         self._parts = parts
         self._house = house
         self._talk = house.conversation
-        self._form = Format(parts.config.audio.rate_hz)
         self._complaints: dict[str, Trouble] = {}  # of the panel, by what is said of each
         self._watchers: set[Watcher] = set()
         self._said = ""
@@ -131,6 +131,7 @@ class Face:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
+        seconds_of = self._house.tuning.form.seconds_of
         microphone, speaker = self._house.card_status()
         return {
             "phase": talk.phase.value,
@@ -148,11 +149,11 @@ class Face:
                 "open": self._house.utterances.is_open,
                 "pending": self._house.utterances.pending,
                 "waiting_s": round(self._house.utterances.waiting_s, 3),
-                "lost_s": self._form.seconds_of(self._house.utterances.lost_bytes),
+                "lost_s": seconds_of(self._house.utterances.lost_bytes),
             },
             "answers": {
                 "waiting_s": round(self._house.answers.waiting_s, 3),
-                "discarded_s": round(self._form.seconds_of(self._house.answers.discarded_bytes), 3),
+                "discarded_s": round(seconds_of(self._house.answers.discarded_bytes), 3),
                 "gaps": self._house.answers.gaps,
             },
             "money": {
@@ -160,6 +161,7 @@ class Face:
                 "open_s": round(self._house.meter.open_s(now_s), 3),
                 "usd": round(self._house.meter.usd(now_s), 6),
             },
+            "rate": self._house.tuning.status(),
             "microphone": {
                 "card": config.audio.capture,
                 "state": self._state_of(Trouble.MICROPHONE_MISSING),

@@ -204,8 +204,9 @@ def test_a_card_behind_another_name_tells_the_rate_it_runs_at(
     assert native_rates("null", capture=False) == set()
 
 
-def test_a_card_that_is_missing_tells_none() -> None:
-    assert native_rates("plughw:CARD=Nowhere", capture=True) is None
+def test_a_card_that_is_missing_cannot_be_asked() -> None:
+    with pytest.raises(DeviceError, match="there is no card 'Nowhere'"):
+        native_rates("plughw:CARD=Nowhere", capture=True)
 
 
 def rates(monkeypatch: pytest.MonkeyPatch, capture: set[int] | None, playback: set[int]) -> None:
@@ -230,12 +231,9 @@ def test_only_zero_asks_for_a_rate_to_be_found(
     settings: str, found: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates(monkeypatch, {48000}, {44100, 48000})
-    assert with_rate(parse(settings, "test")).audio.rate_hz == found
-
-
-def test_a_standin_has_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates(monkeypatch, {48000}, {48000})
-    assert with_rate(parse("[audio]\nrate_hz = 0", "test"), standin=True).audio.rate_hz == 16000
+    with_one, silent = with_rate(parse(settings, "test"))
+    assert with_one.audio.rate_hz == found
+    assert not silent
 
 
 # What `check` says of the cards
@@ -261,6 +259,52 @@ def test_check_tells_the_rate_and_the_names_to_use(
     assert check(text, tmp_path, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["rate_hz"], len(told["advice"])) == (True, 48000, 2)
+
+
+def test_check_says_which_card_could_not_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(_name: str, *, capture: bool) -> set[int]:
+        if capture or is_all_busy:
+            raise DeviceError("busy: aplay (process 7) holds it")
+        return {48000}
+
+    is_all_busy = False
+    monkeypatch.setattr("appliance.assembly.native_rates", told)
+    assert check("rate_hz = 0", tmp_path) == 0
+    words = "it would be 48000 Hz; one could not be asked: microphone: busy: aplay (process 7)"
+    assert words in capsys.readouterr().out
+    is_all_busy = True
+    assert check("rate_hz = 0", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "rate_hz = 0: no card can be asked now: microphone: busy" in said
+    assert "16000" not in said
+    assert check("rate_hz = 0", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rate_hz"] is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "found"),
+    [
+        ({"rate_hz": 48000, "found": True}, "the daemon that runs has found 48000 Hz"),
+        ({"rate_hz": 48000, "found": False}, "with the cards that are here now it would be 24000"),
+        ({}, "with the cards that are here now it would be 24000 Hz"),
+    ],
+)
+def test_check_asks_the_daemon_that_holds_the_cards(
+    runs: dict[str, object],
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = {"rate": runs, "microphone": {"card": "default"}, "speaker": {"card": "default"}}
+    monkeypatch.setattr("appliance.checkup.ask_daemon", lambda _: (status, ""))
+    rates(monkeypatch, {24000}, {24000})
+    assert check("rate_hz = 0", tmp_path) == 0
+    assert found in capsys.readouterr().out
+    assert check("rate_hz = 0\ncapture = 'another'", tmp_path) == 0
+    assert "would be 24000 Hz" in capsys.readouterr().out
 
 
 def test_check_opens_no_card_where_the_rate_is_given(

@@ -744,7 +744,7 @@ async def test_a_box_that_looks_after_no_card_any_more_is_not(autojump_clock: Mo
     async with a_box() as box:
         box.button.press()
         await trio.sleep(1.0)
-        box.daemon._microphone._plug._moved_s -= 3600.0
+        box.daemon._microphone.plug._moved_s -= 3600.0
         assert not box.daemon.is_alive()
         await trio.sleep(0.1)
         assert box.daemon.is_alive()

@@ -69,6 +69,7 @@ FLOOR_OF = {
     "sound.kernel": "hands",
     "sound.plug": "hands",
     "sound.sounding": "hands",
+    "sound.tuning": "hands",
     "sound.echo": "hands",
     "sound.microphone": "hands",
     "sound.recordings": "hands",

@@ -51,20 +51,18 @@ def native_rates(name: str, *, capture: bool) -> set[int] | None:
 
     Of a bare card (`hw`, `plughw`) all of them are told; of another name the one that its hardware
     runs at when it is asked for the best; behind a sound server any will do.
+
+    Raises:
+        DeviceError: it does not open.
     """
     kind = alsaaudio.PCM_CAPTURE if capture else alsaaudio.PCM_PLAYBACK
-    try:
-        pcm = _open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)
-    except DeviceError as error:
-        log.warning("no rate can be found: %s", error)
-        return None
-    with contextlib.closing(pcm):
+    with contextlib.closing(_open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)) as pcm:
         try:
             info: dict[str, Any] = pcm.info()
             if bare(name):
                 return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
         except alsaaudio.ALSAAudioError as error:
-            log.warning("no rate can be found: %r: %s", name, error)
+            log.info("%r does not tell its rates: %s", name, error)
             return None
         runs = _hardware(info, capture=capture)
     if runs is not None:
@@ -112,8 +110,7 @@ def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
     if rate != rate_hz:
         raise DeviceError(
             f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz:"
-            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found at the"
-            " next start"
+            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found"
         )
     if sample not in Sample.__members__:
         raise DeviceError(f"{name!r} grants {sample} only; a plughw:CARD=… name converts")
@@ -142,7 +139,6 @@ def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> C
             f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
             f" {form.rate_hz} Hz without a filter, which spoils speech: install"
             f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz}, or 0 to have one found"
-            " at the next start"
         )
     return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 

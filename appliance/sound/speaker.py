@@ -152,6 +152,11 @@ class Speaker:
         """What is known of the card; see `Plug.status`."""
         return self._plug.status()
 
+    @property
+    def plug(self) -> Plug[Playback]:
+        """What keeps the card open."""
+        return self._plug
+
     def look(self) -> bool:
         """Hand on what has left the card by now; whether more may follow. Never waits."""
         if self._runs and self._card is not None and self._tap is not None:
@@ -199,6 +204,8 @@ class Speaker:
                 await self._wait_until(
                     min(self._answers.flows_s, trio.current_time() + self._plug.look_s)
                 )
+                if self._plug.is_to_close:
+                    return
                 card.check()
             self._start(card)
             while self._runs:

@@ -17,6 +17,11 @@ class Voice:
         self._answers = answers
         self._own: memoryview | None = None  # what is left of it; None: it does not sound
 
+    def retune(self, form: Format) -> None:
+        """The card has another rate from now on. Nothing sounds."""
+        assert not self.sounding
+        self._form = form
+
     # ── the box's side ───────────────────────────────────────────────────────────────────────
 
     @property

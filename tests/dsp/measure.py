@@ -84,7 +84,7 @@ def cancelled(
     rate_hz: int, played: Sound, heard: Sound, sizes: tuple[int, ...], lump: int = 1
 ) -> tuple[Sound, Echo]:
     wire = Wire(rate_hz, raw(played), lump)
-    echo = Echo(WebRtc(rate_hz), Format(rate_hz), look=wire.look, clock=wire.clock)
+    echo = Echo(WebRtc(), Format(rate_hz), look=wire.look, clock=wire.clock)
     wire.tell = echo.played
     microphone, out = raw(heard), bytearray()
     echo.hear(bytes(rate_hz // 50 * 2))  # a moment before the speaker begins to move
