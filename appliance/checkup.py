@@ -12,10 +12,8 @@ decided in `host.doctor`. All that is looked at comes in through `Hands`.
 import os
 import socket
 import ssl
-import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,6 +29,7 @@ from appliance.host.doctor import Finding, fault, ok, skipped
 from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Touched
 from appliance.sound import kernel, mixer
+from appliance.sound.complaints import unheard
 from appliance.sound.microphone import Capture
 from appliance.sound.names import advice
 from appliance.sound.sounding import hear
@@ -64,7 +63,7 @@ class Hands:
 def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
     """Those of this machine. `authorize` raises `ConfigError` if there is no key."""
     agent = settings.agent
-    with _alsa_unheard():
+    with unheard():
         audio = assembly.with_rate(settings)[0].audio
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
     open_microphone, open_speaker = assembly.cards(audio)
@@ -78,30 +77,15 @@ def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
         authorize=authorize,
         prepare=dialer.prepare,
         dial=dialer,
-        open_microphone=_alsa_unheard()(open_microphone),
-        open_speaker=_alsa_unheard()(open_speaker),
-        find_mixer=_alsa_unheard()(lambda: mixer.find(audio.playback, audio.mixer)),
+        open_microphone=unheard()(open_microphone),
+        open_speaker=unheard()(open_speaker),
+        find_mixer=unheard()(lambda: mixer.find(audio.playback, audio.mixer)),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
         has_chip=lambda: any(Path("/dev").glob("gpiochip*")),
         card_ids=kernel.card_ids,
     )
-
-
-@contextmanager
-def _alsa_unheard() -> Iterator[None]:
-    """Let alsa-lib write nothing within: a dozen lines for a name that it does not find."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
 
 
 @dataclass(frozen=True)
@@ -148,7 +132,7 @@ def look_at_rate(settings: config.Settings, path: Path) -> tuple[int | None, str
     status, _ = ask_daemon(path)
     if status is not None and (told := _rate_of(status, audio)) is not None:
         return told, f"the daemon that runs has found {told} Hz"
-    with _alsa_unheard():
+    with unheard():
         found, silent = assembly.with_rate(settings)
     rate_hz, why = found.audio.rate_hz, "; ".join(silent)
     if len(silent) == len(HALVES):

@@ -23,6 +23,7 @@ from appliance.config import parse
 from appliance.errors import DeviceError
 from appliance.sound import card, kernel
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
+from appliance.sound.complaints import unheard
 from appliance.sound.kernel import Hardware
 
 LEVEL = 6000
@@ -150,6 +151,54 @@ def test_at_the_rate_of_the_card_nothing_is_converted(tmp_path: Path) -> None:
     came = convert(tmp_path, "linear", said, wire_hz=16000, card_hz=16000)
     assert came.converters == ["none", "none"]
     assert array("h", came.sound).tobytes() == said
+
+
+# What alsa-lib says by itself
+
+
+def test_what_is_wrong_with_a_name_is_said_once_and_not_at_each_try(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("nowhere", "elsewhere"):
+        for turn in range(3):
+            with pytest.raises(DeviceError, match="does not open"):
+                AlsaPlayback(name, 16000, 320)
+            said = capfd.readouterr().err
+            assert ("ALSA lib" in said and name in said) is (turn == 0)
+
+
+async def test_once_a_card_has_been_open_it_is_said_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    pcm, names = alsaaudio.PCM, ["gone", "gone", "null", "gone", "gone"]
+
+    def opened(*, device: str, **more: object) -> object:
+        asked.append(device)
+        return pcm(device=names[len(asked) - 1], **more)
+
+    monkeypatch.setattr(alsaaudio, "PCM", opened)
+    said = []
+    for name in names:
+        try:
+            AlsaPlayback("a server's", 16000, 320).close()
+        except DeviceError:
+            assert name == "gone"
+        said.append("ALSA lib" in capfd.readouterr().err)
+    assert said == [True, False, False, True, False]
+
+
+def test_who_wants_to_hear_none_of_it_hears_none_and_others_do_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(DeviceError), unheard():
+        AlsaPlayback("unheard", 16000, 320)
+    with pytest.raises(DeviceError), unheard(), unheard():
+        AlsaPlayback("unheard of", 16000, 320)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(DeviceError):
+        AlsaPlayback("heard of", 16000, 320)
+    assert "ALSA lib" in capfd.readouterr().err
 
 
 # What is left behind

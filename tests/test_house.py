@@ -65,6 +65,7 @@ FLOOR_OF = {
     "agent.session": "hands",
     "agent.tools": "hands",
     "sound.card": "hands",
+    "sound.complaints": "hands",
     "sound.mixer": "hands",
     "sound.kernel": "hands",
     "sound.plug": "hands",

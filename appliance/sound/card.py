@@ -36,6 +36,7 @@ import trio
 
 from appliance.errors import DeviceError
 from appliance.sound import kernel
+from appliance.sound.complaints import said_once
 from appliance.sound.names import RATES_HZ, advice, bare, missing
 from appliance.sound.pcm import Chain, Format, Sample
 
@@ -86,16 +87,17 @@ def _open(kind: int, name: str, rate_hz: int, period_frames: int) -> Any:
     if words := missing(name, kernel.card_ids()):  # ALSA would tell the journal, at each try
         raise DeviceError(f"{name!r} does not open: {words}")
     try:
-        return alsaaudio.PCM(
-            type=kind,
-            mode=alsaaudio.PCM_NONBLOCK,
-            device=name,
-            rate=rate_hz,
-            channels=1,
-            format=alsaaudio.PCM_FORMAT_S16_LE,
-            periodsize=period_frames,
-            periods=BUFFER_PERIODS,
-        )
+        with said_once(name):
+            return alsaaudio.PCM(
+                type=kind,
+                mode=alsaaudio.PCM_NONBLOCK,
+                device=name,
+                rate=rate_hz,
+                channels=1,
+                format=alsaaudio.PCM_FORMAT_S16_LE,
+                periodsize=period_frames,
+                periods=BUFFER_PERIODS,
+            )
     except alsaaudio.ALSAAudioError as error:
         words = f"{name!r} does not open: {str(error).removesuffix(f' [{name}]')}"
         if os.strerror(errno.EBUSY) in str(error):
