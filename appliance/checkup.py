@@ -349,18 +349,20 @@ def look_at_panel(patient: Patient, hands: Hands, tell: Tell) -> None:
         else:
             tell(doctor.panel_told(told))
         return
-    wrong: dict[str, None] = {}  # an ordered set: without a way all say the same
+    wrong: dict[str, str] = {}  # with the details: without a way all say the same
     names: Collection[str] = patient.settings.panel.buttons.present()
     for name in ("lamp", *names):
         try:
             part = hands.open_lamp() if name == "lamp" else hands.open_button(name, _untold)
         except DeviceError as error:
-            wrong[str(error)] = None
+            wrong[str(error)] = error.details
         else:
             if part is not None:
                 part.close()
     if wrong:
-        tell(doctor.no_pins("; ".join(wrong), has_chip=hands.has_chip()))
+        details = "; ".join(filter(None, wrong.values()))
+        words = "; ".join(wrong)
+        tell(doctor.no_pins(words, has_chip=hands.has_chip(), details=details))
     else:
         buttons = ", ".join(names) or "no buttons"
         tell(ok("panel", f"lamp and {buttons}, through {hands.pins() or 'no pins'}"))

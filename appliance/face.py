@@ -52,6 +52,7 @@ class Face:
         self._house = house
         self._talk = house.conversation
         self._complaints: dict[str, Trouble] = {}  # of the panel, by what is said of each
+        self._details = ""  # of what is missing of it
         self._watchers: set[Watcher] = set()
         self._said = ""
         self._started_s = trio.current_time()
@@ -92,6 +93,9 @@ class Face:
 
     def miss_panel(self, error: DeviceError) -> None:
         """A part of the panel cannot be had; the control socket still presses."""
+        if error.details and error.details != self._details:
+            log.debug("%s: %s", Trouble.PANEL_MISSING.sentence, error.details)
+            self._details = error.details
         self.complain(Trouble.PANEL_MISSING, str(error))
 
     def complain(self, trouble: Trouble, words: str) -> None:
@@ -178,6 +182,7 @@ class Face:
             "panel": {
                 "state": self._state_of_panel(),
                 "trouble": "; ".join(self._complaints) or None,
+                "details": self._details or None,
                 "pins": self._parts.pins(),
                 "kit": config.panel.kit or None,
                 "lamp": config.panel.lamp.kind,

@@ -279,14 +279,17 @@ def test_without_pins_everything_works_but_the_panel_which_is_named(house: House
     box = house.start_box(url)
     status = house.status
     assert status["panel"]["state"] == "missing"
-    assert status["panel"]["trouble"].startswith("no way to the pins: ")
+    assert status["panel"]["trouble"].startswith("no way to the pins: no GPIO chip")
+    assert "lgpio" not in status["panel"]["trouble"]
+    assert "lgpio" in status["panel"]["details"]
     assert status["panel"]["pins"] is None
     assert "button or lamp is missing" in status["sentence"]
     with recorded(house) as answer:
         house.question(noise(0.7))
         house.until_phase(Phase.RESTING)
         until(lambda: noise(0.7) in answer.sound)
-    assert "button or lamp is missing" in box.err
+    assert box.err.count("button or lamp is missing") == 1
+    assert "lgpio" not in box.err
     assert box.end() == 0
     until(lambda: agent.told[-1]["event"] == "is gone (1000)")
 
