@@ -190,11 +190,21 @@ def cards(audio: config.Audio) -> tuple[Callable[[], Capture], Callable[[], Play
     )
 
 
-def playing_gain(audio: config.Audio) -> float:
+def kept_volume(audio: config.Audio, environ: Mapping[str, str]) -> int:
+    """The volume that a daemon of this user would start with. Waits for the disk.
+
+    The service's own is kept where root alone can read it, beside the service itself.
+    """
+    path = state_name(environ) / "knobs"
+    book = StateFile(path, knobs.VERSION) if os.access(path, os.R_OK) else None
+    return knobs.Knobs(book, audio.volume).volume
+
+
+def playing_gain(audio: config.Audio, volume: int) -> float:
     """Set the card's own control as a daemon would; the software's share is left to the caller."""
     found = [Gains()]
     opens = functools.partial(mixer.find, audio.playback, audio.mixer)
-    Loudness(opens, audio.volume, gains=found.append).card_opened()
+    Loudness(opens, volume, gains=found.append).card_opened()
     return found[-1].answers
 
 

@@ -375,12 +375,15 @@ def _echo(arguments: argparse.Namespace) -> int:
     settings, _ = assembly.with_rate(_settings(arguments))
     _refuse_beside_a_daemon(arguments.socket or _socket())
     microphone, speaker = assembly.cards(settings.audio)
-    gain = assembly.playing_gain(settings.audio)
+    volume = assembly.kept_volume(settings.audio, os.environ)
+    gain = assembly.playing_gain(settings.audio, volume)
     found = trio.run(functools.partial(sounding.sound_out, microphone, speaker, gain=gain))
     if arguments.json:
-        _print_json({**vars(found), "verdict": found.verdict.name.lower(), "reason": found.reason})
+        verdict = {"verdict": found.verdict.name.lower(), "reason": found.reason}
+        _print_json({**vars(found), "volume": volume, **verdict})
     else:
         print("\n".join(found.lines))
+        print(f"at the volume       {volume} (a service's own is known to root)")
     return 0
 
 
