@@ -50,6 +50,7 @@ from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.echo import Echo
+from appliance.sound.edges import EDGE_S
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
@@ -60,7 +61,6 @@ from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
-EDGE_S = 0.003  # where an answer begins or ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
