@@ -27,7 +27,7 @@ from appliance.config_panel import Face, beneath, compare_face
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
-from appliance.sound.names import RATES_HZ
+from appliance.sound.names import ECHO_RATES_HZ, RATES_HZ
 from appliance.sound.sentences import LANGUAGES
 
 CREDENTIAL: Final = "deepgram-api-key"
@@ -36,7 +36,6 @@ KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mis
 # Functions that the box has itself; no entry of [[tools]] may be called so.
 BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
 
-ECHO_RATES_HZ: Final = (8000, 16000, 32000, 48000)  # of WebRTC: others it would convert
 
 ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
 TOOL_NAME = "1 to 64 letters, digits, _ and -"

@@ -135,8 +135,8 @@ class Face:
         """What is true now. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
-        seconds_of = self._house.tuning.form.seconds_of
         microphone, speaker = self._house.card_status()
+        seconds_of = self._house.tuning.form.seconds_of
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
@@ -179,18 +179,22 @@ class Face:
                 **self._house.loudness.report(),
             },
             "echo": self._echo(),
-            "panel": {
-                "state": self._state_of_panel(),
-                "trouble": "; ".join(self._complaints) or None,
-                "details": self._details or None,
-                "pins": self._parts.pins(),
-                "kit": config.panel.kit or None,
-                "lamp": config.panel.lamp.kind,
-            },
+            "panel": self._panel(),
             "dialect": self._house.brief.dialect.NAME,
             "can_force_end_turn": self._house.brief.can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
+        }
+
+    def _panel(self) -> dict[str, object]:
+        panel = self._parts.config.panel
+        return {
+            "state": self._state_of_panel(),
+            "trouble": "; ".join(self._complaints) or None,
+            "details": self._details or None,
+            "pins": self._parts.pins(),
+            "kit": panel.kit or None,
+            "lamp": panel.lamp.kind,
         }
 
     def _state_of_panel(self) -> str:

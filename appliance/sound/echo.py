@@ -27,8 +27,8 @@ from collections.abc import Callable
 from operator import mul
 from typing import Any, Protocol
 
-from appliance.config import ECHO_RATES_HZ
 from appliance.errors import ConfigError
+from appliance.sound.names import ECHO_RATES_HZ
 from appliance.sound.pcm import SAMPLE_BYTES, Format
 
 FRAMES_PER_S = 100
