@@ -30,7 +30,7 @@ from appliance.sound import kernel, mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
 from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
-from appliance.sound.names import RATES_HZ, advice, best_rate
+from appliance.sound.names import RATES_HZ, advice, bare, best_rate
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Playback
 from appliance.sound.tuning import HALVES, MICROPHONE, SPEAKER
@@ -116,11 +116,25 @@ class Cards:
         period = round(self._audio.period_ms / 1000 * rate_hz)
         return AlsaPlayback(self._audio.playback, rate_hz, period)
 
-    def native_rates(self, half: str) -> Collection[int] | None:
+    def ask_rates(self, half: str) -> Collection[int] | None:
         """Of "microphone" or "speaker"; see `card.native_rates`. `DeviceError`, too."""
         is_capture = half == MICROPHONE
-        name = self._audio.capture if is_capture else self._audio.playback
-        return native_rates(name, capture=is_capture)
+        return native_rates(self._name_of(half), capture=is_capture)
+
+    def native_rates(self, half: str) -> Collection[int] | None:
+        """The same, for whoever opens it next: a card that converts may open where it bare did not.
+
+        `DeviceError` where it is the same opening, which a hanging sound server would draw out.
+        """
+        try:
+            return self.ask_rates(half)
+        except DeviceError:
+            if bare(self._name_of(half)):
+                return None
+            raise
+
+    def _name_of(self, half: str) -> str:
+        return self._audio.capture if half == MICROPHONE else self._audio.playback
 
 
 def with_rate(settings: config.Settings) -> tuple[config.Settings, list[str]]:
@@ -135,7 +149,7 @@ def with_rate(settings: config.Settings) -> tuple[config.Settings, list[str]]:
     silent = []
     for half in HALVES:
         try:
-            told[half] = Cards(settings.audio).native_rates(half)
+            told[half] = Cards(settings.audio).ask_rates(half)
         except DeviceError as error:
             silent.append(f"{half}: {error}")
     rate_hz = best_rate(told.get(MICROPHONE), told.get(SPEAKER), config.rates_taken(settings))

@@ -383,7 +383,7 @@ def _echo(arguments: argparse.Namespace) -> int:
         _print_json({**vars(found), "volume": volume, **verdict})
     else:
         print("\n".join(found.lines))
-        print(f"at the volume       {volume} (a service's own is known to root)")
+        print(f"at the volume       {volume}")
     return 0
 
 

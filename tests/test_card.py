@@ -18,8 +18,8 @@ import alsaaudio
 import pytest
 
 from appliance import cli
-from appliance.assembly import with_rate
-from appliance.config import parse
+from appliance.assembly import Cards, with_rate
+from appliance.config import Audio, parse
 from appliance.errors import DeviceError
 from appliance.sound import card, kernel
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
@@ -354,6 +354,19 @@ def test_check_asks_the_daemon_that_holds_the_cards(
     assert found in capsys.readouterr().out
     assert check("rate_hz = 0\ncapture = 'another'", tmp_path) == 0
     assert "would be 24000 Hz" in capsys.readouterr().out
+
+
+def test_a_box_opens_a_card_that_cannot_be_asked_bare_as_it_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(_name: str, *, capture: bool) -> set[int]:
+        raise DeviceError("Invalid argument")
+
+    monkeypatch.setattr("appliance.assembly.native_rates", told)
+    here = Cards(Audio(capture="plughw:CARD=Device", playback="default"))
+    assert here.native_rates("microphone") is None
+    with pytest.raises(DeviceError):
+        here.native_rates("speaker")
 
 
 def test_check_opens_no_card_where_the_rate_is_given(
