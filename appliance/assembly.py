@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import msgspec
 from appliance import config, knobs, novelty
 from appliance.agent import history
 from appliance.agent.dialer import Address, Dialer
+from appliance.errors import DeviceError
 from appliance.host import service, spend, uevents
 from appliance.host.credential import Credential
 from appliance.host.state import StateFile
@@ -29,8 +30,10 @@ from appliance.sound import kernel, mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
 from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
-from appliance.sound.names import advice, best_rate
+from appliance.sound.names import RATES_HZ, advice, bare, best_rate
+from appliance.sound.pcm import Format
 from appliance.sound.speaker import Playback
+from appliance.sound.tuning import HALVES, MICROPHONE, SPEAKER
 from appliance.sound.volume import Gains
 from appliance.standin.card import Room
 from appliance.standin.panel import StandinButton, StandinLamp
@@ -97,23 +100,61 @@ def has_card() -> bool:
     return bool(kernel.card_ids())
 
 
-def with_rate(settings: config.Settings, *, standin: bool = False) -> config.Settings:
-    """The settings with `rate_hz = 0` replaced by a rate that both cards have.
+class Cards:
+    """This machine's microphone and speaker. All of it may hold things up."""
 
-    Found once, before the box starts, because everything is laid out by it; kept until the next
-    start, whatever is plugged in later. A card that is missing now counts for nothing; without any
-    it is 16 kHz. What then does not fit is converted, or refused in words, when it is opened.
+    def __init__(self, audio: config.Audio) -> None:
+        self._audio = audio
+
+    def open_microphone(self, rate_hz: int) -> Capture:
+        """At so many Hz. `DeviceError` if it does not open."""
+        period = round(self._audio.period_ms / 1000 * rate_hz)
+        return AlsaCapture(self._audio.capture, rate_hz, period)
+
+    def open_speaker(self, rate_hz: int) -> Playback:
+        """At so many Hz. `DeviceError` if it does not open."""
+        period = round(self._audio.period_ms / 1000 * rate_hz)
+        return AlsaPlayback(self._audio.playback, rate_hz, period)
+
+    def ask_rates(self, half: str) -> Collection[int] | None:
+        """Of "microphone" or "speaker"; see `card.native_rates`. `DeviceError`, too."""
+        is_capture = half == MICROPHONE
+        return native_rates(self._name_of(half), capture=is_capture)
+
+    def native_rates(self, half: str) -> Collection[int] | None:
+        """The same, for whoever opens it next: a card that converts may open where it bare did not.
+
+        `DeviceError` where it is the same opening, which a hanging sound server would draw out.
+        """
+        try:
+            return self.ask_rates(half)
+        except DeviceError:
+            if bare(self._name_of(half)):
+                return None
+            raise
+
+    def _name_of(self, half: str) -> str:
+        return self._audio.capture if half == MICROPHONE else self._audio.playback
+
+
+def with_rate(settings: config.Settings) -> tuple[config.Settings, list[str]]:
+    """The settings with `rate_hz = 0` replaced by a rate that both cards have, for a moment's use.
+
+    Also in words why a card could not be asked: it counts for nothing then, and without any it is
+    16 kHz. A running box does the same, and goes on doing it: `sound.tuning`.
     """
-    audio = settings.audio
-    if audio.rate_hz:
-        return settings
-    taken = config.rates_taken(settings)
-    capture = playback = None
-    if not standin:
-        capture = native_rates(audio.capture, capture=True)
-        playback = native_rates(audio.playback, capture=False)
-    found = msgspec.structs.replace(audio, rate_hz=best_rate(capture, playback, taken))
-    return msgspec.structs.replace(settings, audio=found)
+    if settings.audio.rate_hz:
+        return settings, []
+    told: dict[str, Collection[int] | None] = {}
+    silent = []
+    for half in HALVES:
+        try:
+            told[half] = Cards(settings.audio).ask_rates(half)
+        except DeviceError as error:
+            silent.append(f"{half}: {error}")
+    rate_hz = best_rate(told.get(MICROPHONE), told.get(SPEAKER), config.rates_taken(settings))
+    found = msgspec.structs.replace(settings.audio, rate_hz=rate_hz)
+    return msgspec.structs.replace(settings, audio=found), silent
 
 
 def card_advice(settings: config.Settings) -> list[str]:
@@ -128,22 +169,22 @@ def real_parts(
     environ: Mapping[str, str],
     socket_path: Path | None,
     *,
-    played: Callable[[bytes], None] | None = None,
+    played: Callable[[bytes, Format], None] | None = None,
 ) -> Parts:
-    """A box on this machine. Opens nothing yet, or the cards to find their rate, and closes them.
+    """A box on this machine. Opens nothing yet.
 
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
-    settings = with_rate(settings)
-    open_microphone, open_speaker = cards(settings.audio)
+    here = Cards(settings.audio)
     panel = RealPanel(settings.panel)
     return _parts(
         settings,
         environ,
         socket_path,
-        open_microphone=open_microphone,
-        open_speaker=open_speaker,
+        open_microphone=here.open_microphone,
+        open_speaker=here.open_speaker,
+        native_rates=here.native_rates,
         open_mixer=functools.partial(mixer.find, settings.audio.playback, settings.audio.mixer),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
@@ -155,23 +196,29 @@ def real_parts(
 
 
 def cards(audio: config.Audio) -> tuple[Callable[[], Capture], Callable[[], Playback]]:
-    """What opens this machine's microphone, and its speaker."""
-    period = audio.period_ms / 1000
-
-    def open_microphone() -> Capture:
-        return AlsaCapture(audio.capture, audio.rate_hz, round(period * audio.rate_hz))
-
-    def open_speaker() -> Playback:
-        return AlsaPlayback(audio.playback, audio.rate_hz, round(period * audio.rate_hz))
-
-    return open_microphone, open_speaker
+    """What opens this machine's microphone, and its speaker, at the rate of the settings."""
+    here = Cards(audio)
+    return (
+        functools.partial(here.open_microphone, audio.rate_hz),
+        functools.partial(here.open_speaker, audio.rate_hz),
+    )
 
 
-def playing_gain(audio: config.Audio) -> float:
+def kept_volume(audio: config.Audio, environ: Mapping[str, str]) -> int:
+    """The volume that a daemon of this user would start with. Waits for the disk.
+
+    The service's own is kept where root alone can read it, beside the service itself.
+    """
+    path = state_name(environ) / "knobs"
+    book = StateFile(path, knobs.VERSION) if os.access(path, os.R_OK) else None
+    return knobs.Knobs(book, audio.volume).volume
+
+
+def playing_gain(audio: config.Audio, volume: int) -> float:
     """Set the card's own control as a daemon would; the software's share is left to the caller."""
     found = [Gains()]
     opens = functools.partial(mixer.find, audio.playback, audio.mixer)
-    Loudness(opens, audio.volume, gains=found.append).card_opened()
+    Loudness(opens, volume, gains=found.append).card_opened()
     return found[-1].answers
 
 
@@ -180,15 +227,14 @@ def standin_parts(
     environ: Mapping[str, str],
     socket_path: Path | None,
     *,
-    played: Callable[[bytes], None] | None = None,
+    played: Callable[[bytes, Format], None] | None = None,
 ) -> tuple[Parts, Standins]:
     """A box without hardware, on trio's clock.
 
     Raises:
         ConfigError: there is no API key, and the agent is not on loopback.
     """
-    settings = with_rate(settings, standin=True)
-    room = Room(settings.audio.rate_hz, period_s=settings.audio.period_ms / 1000)
+    room = Room(settings.audio.rate_hz or RATES_HZ[0], period_s=settings.audio.period_ms / 1000)
     standins = Standins(room, StandinLamp())
 
     def open_button(name: str, tell: Touched) -> Button:
@@ -201,6 +247,7 @@ def standin_parts(
         socket_path,
         open_microphone=room.open_microphone,
         open_speaker=room.open_speaker,
+        native_rates=room.native_rates,
         open_mixer=lambda: None,
         open_lamp=lambda: standins.lamp,
         open_button=open_button,
@@ -215,14 +262,15 @@ def _parts(
     environ: Mapping[str, str],
     socket_path: Path | None,
     *,
-    open_microphone: Callable[[], Capture],
-    open_speaker: Callable[[], Playback],
+    open_microphone: Callable[[int], Capture],
+    open_speaker: Callable[[int], Playback],
+    native_rates: Callable[[str], Collection[int] | None],
     open_mixer: Callable[[], Mixer | None],
     open_lamp: Callable[[], Lamp | None],
     open_button: Callable[[str, Touched], Button],
     watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
     keeps_state: bool,
-    played: Callable[[bytes], None] | None,
+    played: Callable[[bytes, Format], None] | None,
     pins: Callable[[], str | None] = lambda: None,
 ) -> Parts:
     agent = settings.agent
@@ -238,6 +286,7 @@ def _parts(
         forget_authorization=credential.forget,
         open_microphone=open_microphone,
         open_speaker=open_speaker,
+        native_rates=native_rates,
         open_mixer=open_mixer,
         open_lamp=open_lamp,
         open_button=open_button,
@@ -259,7 +308,7 @@ def _parts(
         clock=time.monotonic,
         played=played,
         pins=pins,
-        canceller=WebRtc(settings.audio.rate_hz) if settings.audio.echo == "webrtc" else None,
+        canceller=WebRtc() if settings.audio.echo == "webrtc" else None,
     )
 
 

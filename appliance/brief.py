@@ -38,6 +38,7 @@ from appliance.agent.messages import (
     ToAgent,
 )
 from appliance.config import Settings as Config
+from appliance.sound.pcm import Format
 
 BY_PRESSING = "The user cannot interrupt you by voice, only by pressing a button."
 BY_SPEAKING = "The user can interrupt you at any time by speaking."
@@ -57,10 +58,16 @@ class Brief:
         history: what was said.
         functions: what the agent may call on this box.
         name: the box's, always one of its tags.
+        form: the sound's.
     """
 
     def __init__(
-        self, config: Config, history: History, functions: tuple[Function, ...], name: str
+        self,
+        config: Config,
+        history: History,
+        functions: tuple[Function, ...],
+        name: str,
+        form: Format,
     ) -> None:
         agent = config.agent
         self.dialect = DIALECTS[agent.spoken_dialect]
@@ -73,7 +80,7 @@ class Brief:
         self._manners = "" if agent.id else BY_SPEAKING if is_full else BY_PRESSING
         is_v1 = self.dialect is v1
         self._settings = Settings(
-            rate_hz=config.audio.rate_hz,
+            rate_hz=form.rate_hz,
             encoding=config.audio.encoding,
             prompt=self._with_manners(agent.prompt),
             listen=agent.listen,
@@ -107,6 +114,10 @@ class Brief:
             greeting=greeting,
             force_end_turn=self.can_force_end_turn,
         )
+
+    def retune(self, form: Format) -> None:
+        """The sound has another rate, from the next connection on."""
+        self._settings = replace(self._settings, rate_hz=form.rate_hz)
 
     def change_prompt(self, prompt: str) -> ToAgent:
         """Another prompt from now on; what to tell the connection that stands."""

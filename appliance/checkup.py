@@ -12,10 +12,8 @@ decided in `host.doctor`. All that is looked at comes in through `Hands`.
 import os
 import socket
 import ssl
-import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,10 +29,12 @@ from appliance.host.doctor import Finding, fault, ok, skipped
 from appliance.loudness import Mixer
 from appliance.parts import Button, Lamp, Touched
 from appliance.sound import kernel, mixer
+from appliance.sound.complaints import unheard
 from appliance.sound.microphone import Capture
 from appliance.sound.names import advice
 from appliance.sound.sounding import hear
 from appliance.sound.speaker import Playback
+from appliance.sound.tuning import HALVES
 
 DIAL_LIMIT_S = 15.0  # for name, TCP, proxy and TLS together
 LISTEN_S = 1.0
@@ -63,8 +63,8 @@ class Hands:
 def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
     """Those of this machine. `authorize` raises `ConfigError` if there is no key."""
     agent = settings.agent
-    with _alsa_unheard():
-        audio = assembly.with_rate(settings).audio
+    with unheard():
+        audio = assembly.with_rate(settings)[0].audio
     dialer = Dialer(Address.of(agent.url), ca_file=agent.ca_file, proxy=agent.proxy)
     open_microphone, open_speaker = assembly.cards(audio)
     panel = assembly.RealPanel(settings.panel)
@@ -77,30 +77,15 @@ def real_hands(settings: config.Settings, environ: Mapping[str, str]) -> Hands:
         authorize=authorize,
         prepare=dialer.prepare,
         dial=dialer,
-        open_microphone=_alsa_unheard()(open_microphone),
-        open_speaker=_alsa_unheard()(open_speaker),
-        find_mixer=_alsa_unheard()(lambda: mixer.find(audio.playback, audio.mixer)),
+        open_microphone=unheard()(open_microphone),
+        open_speaker=unheard()(open_speaker),
+        find_mixer=unheard()(lambda: mixer.find(audio.playback, audio.mixer)),
         open_lamp=panel.open_lamp,
         open_button=panel.open_button,
         pins=panel.pins,
         has_chip=lambda: any(Path("/dev").glob("gpiochip*")),
         card_ids=kernel.card_ids,
     )
-
-
-@contextmanager
-def _alsa_unheard() -> Iterator[None]:
-    """Let alsa-lib write nothing within: a dozen lines for a name that it does not find."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
 
 
 @dataclass(frozen=True)
@@ -133,6 +118,36 @@ def ask_daemon(path: Path) -> tuple[Mapping[str, object] | None, str]:
     except (DeviceError, remote.CommandError) as error:
         return None, str(error)
     return (told, "") if isinstance(told, dict) else (None, f"{path}: a status that is none")
+
+
+def look_at_rate(settings: config.Settings, path: Path) -> tuple[int | None, str]:
+    """The rate of a box with these settings, in Hz, and how it is known; None: nobody can tell.
+
+    Where the owner leaves it to the cards a daemon that runs on the same ones is asked, because it
+    holds them; else they are opened, and given back.
+    """
+    audio = settings.audio
+    if audio.rate_hz:
+        return audio.rate_hz, ""
+    status, _ = ask_daemon(path)
+    if status is not None and (told := _rate_of(status, audio)) is not None:
+        return told, f"the daemon that runs has found {told} Hz"
+    with unheard():
+        found, silent = assembly.with_rate(settings)
+    rate_hz, why = found.audio.rate_hz, "; ".join(silent)
+    if len(silent) == len(HALVES):
+        return None, f"no card can be asked now: {why}"
+    words = f"with the cards that are here now it would be {rate_hz} Hz"
+    return rate_hz, f"{words}; one could not be asked: {why}" if why else words
+
+
+def _rate_of(status: Mapping[str, object], audio: config.Audio) -> int | None:
+    """What a daemon's status says of the rate of these cards; None if it has not asked them."""
+    told = _table(status, "rate")
+    names = [_table(status, half).get("card") for half in HALVES]
+    rate_hz = told.get("rate_hz")
+    asked = told.get("found") and names == [audio.capture, audio.playback]
+    return rate_hz if asked and isinstance(rate_hz, int) else None
 
 
 async def examine(
@@ -334,18 +349,20 @@ def look_at_panel(patient: Patient, hands: Hands, tell: Tell) -> None:
         else:
             tell(doctor.panel_told(told))
         return
-    wrong: dict[str, None] = {}  # an ordered set: without a way all say the same
+    wrong: dict[str, str] = {}  # with the details: without a way all say the same
     names: Collection[str] = patient.settings.panel.buttons.present()
     for name in ("lamp", *names):
         try:
             part = hands.open_lamp() if name == "lamp" else hands.open_button(name, _untold)
         except DeviceError as error:
-            wrong[str(error)] = None
+            wrong[str(error)] = error.details
         else:
             if part is not None:
                 part.close()
     if wrong:
-        tell(doctor.no_pins("; ".join(wrong), has_chip=hands.has_chip()))
+        details = "; ".join(filter(None, wrong.values()))
+        words = "; ".join(wrong)
+        tell(doctor.no_pins(words, has_chip=hands.has_chip(), details=details))
     else:
         buttons = ", ".join(names) or "no buttons"
         tell(ok("panel", f"lamp and {buttons}, through {hands.pins() or 'no pins'}"))

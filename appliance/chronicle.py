@@ -51,6 +51,11 @@ class Chronicle:
             wall=parts.wall,
         )
 
+    def retune(self, form: Format) -> None:
+        """The sound has another rate from now on. No answer sounds."""
+        self._form = form
+        self._keeper.retune(form)
+
     async def run(self) -> None:
         """Write what is kept, until cancelled; then the history, if the disk is quick."""
         async with trio.open_nursery() as nursery:

@@ -372,15 +372,18 @@ def _echo(arguments: argparse.Namespace) -> int:
     from appliance import assembly
     from appliance.sound import sounding
 
-    settings = assembly.with_rate(_settings(arguments))
+    settings, _ = assembly.with_rate(_settings(arguments))
     _refuse_beside_a_daemon(arguments.socket or _socket())
     microphone, speaker = assembly.cards(settings.audio)
-    gain = assembly.playing_gain(settings.audio)
+    volume = assembly.kept_volume(settings.audio, os.environ)
+    gain = assembly.playing_gain(settings.audio, volume)
     found = trio.run(functools.partial(sounding.sound_out, microphone, speaker, gain=gain))
     if arguments.json:
-        _print_json({**vars(found), "verdict": found.verdict.name.lower(), "reason": found.reason})
+        verdict = {"verdict": found.verdict.name.lower(), "reason": found.reason}
+        _print_json({**vars(found), "volume": volume, **verdict})
     else:
         print("\n".join(found.lines))
+        print(f"at the volume       {volume}")
     return 0
 
 
@@ -403,7 +406,7 @@ def _refuse_beside_a_daemon(path: Path) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from appliance import assembly, config
+    from appliance import assembly, checkup, config
     from appliance import daemon as _whole  # noqa: F401  # an update asks whether it all imports
 
     try:
@@ -416,15 +419,16 @@ def _check(arguments: argparse.Namespace) -> int:
             return WRONG_SETTINGS
         raise
     kit = settings.panel.kit
-    rate_hz = assembly.with_rate(settings).audio.rate_hz
+    rate_hz, how = checkup.look_at_rate(settings, arguments.socket or _socket())
     advice = assembly.card_advice(settings)
     if arguments.json:
-        _print_json({"ok": True, "kit": kit or None, "rate_hz": rate_hz, "advice": advice})
+        told = {"ok": True, "kit": kit or None, "rate_hz": rate_hz, "rate": how or None}
+        _print_json({**told, "advice": advice})
         return 0
     over = f", over those of the kit {kit}" if kit else ""
     print(f"the settings can be used ({_source(arguments)}){over}")
-    if settings.audio.rate_hz != rate_hz:
-        print(f"[audio] rate_hz = 0: with the cards that are here now it would be {rate_hz} Hz")
+    if how:
+        print(f"[audio] rate_hz = 0: {how}")
     for words in advice:
         print(f"advice: {words}")
     return 0

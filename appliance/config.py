@@ -27,7 +27,7 @@ from appliance.config_panel import Face, beneath, compare_face
 from appliance.config_reader import Reader, Table, rule, shown
 from appliance.config_wire import WORDLESS, json_fault, rate_fault, refusals
 from appliance.errors import ConfigError
-from appliance.sound.names import RATES_HZ
+from appliance.sound.names import ECHO_RATES_HZ, RATES_HZ
 from appliance.sound.sentences import LANGUAGES
 
 CREDENTIAL: Final = "deepgram-api-key"
@@ -36,7 +36,6 @@ KEY_LIMIT_BYTES = 4096  # no key is near it; a credential may be any file by mis
 # Functions that the box has itself; no entry of [[tools]] may be called so.
 BUILT_IN_TOOLS: Final = ("set_volume", "end_conversation", "mute_microphone", "get_status")
 
-ECHO_RATES_HZ: Final = (8000, 16000, 32000, 48000)  # of WebRTC: others it would convert
 
 ARGV = 'a list of texts, the first an absolute path, as ["/usr/bin/date", "+%H:%M"]'
 TOOL_NAME = "1 to 64 letters, digits, _ and -"
@@ -477,7 +476,7 @@ def _compare_echo(reader: Reader, settings: Settings) -> None:
         words = '[talk] mode = "hold" hears nothing while an answer sounds; wanted "tap" or "open"'
     elif talk.duplex == "half":
         words = '[talk] duplex = "half" hears nothing while an answer sounds; wanted "full"'
-    elif audio.rate_hz not in ECHO_RATES_HZ:
+    elif audio.rate_hz and audio.rate_hz not in ECHO_RATES_HZ:
         rates = ", ".join(map(str, ECHO_RATES_HZ))
         words = f"it cannot work at rate_hz = {audio.rate_hz}; wanted one of {rates}"
     if words:
@@ -529,8 +528,9 @@ def _rate_fault(settings: Settings, rate_hz: int) -> str:
 
 
 def rates_taken(settings: Settings) -> frozenset[int]:
-    """The rates, in Hz, that the far end takes with these settings."""
-    return frozenset(rate_hz for rate_hz in RATES_HZ if not _rate_fault(settings, rate_hz))
+    """The rates, in Hz, that the far end takes with these settings, and an echo canceller too."""
+    works_at = RATES_HZ if settings.audio.echo == "none" else ECHO_RATES_HZ
+    return frozenset(rate_hz for rate_hz in works_at if not _rate_fault(settings, rate_hz))
 
 
 def _compare_think(reader: Reader, settings: Settings) -> None:

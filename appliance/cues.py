@@ -77,23 +77,38 @@ class Cues:
         self._speaker = speaker
         self._publish = publish
         self._cues: dict[Action, bytes] = {}
+        self._is_made = False  # the cues are, at this rate
         self._wish: str | None = None  # the sentence that is being prepared
         self._wished = trio.Event()
         self._begun_s: dict[str, float] = {}  # when each sentence was begun last
 
     async def run(self) -> None:
         """Make the cues, then each sentence that is wanted, until cancelled."""
-        for action, tones, is_wanted in self._chimes():
-            sound = bytearray()
-            for piece in chimes.chime(tones, self._form.rate_hz) if is_wanted else ():
-                await trio.lowlevel.checkpoint()
-                sound += piece
-            self._cues[action] = bytes(sound)
         while True:
+            if not self._is_made:
+                await self._make()
             await self._wished.wait()
             self._wished = trio.Event()
             if self._wish is not None:
                 await self._prepare(self._wish)
+
+    async def _make(self) -> None:
+        self._is_made = True  # unless the rate changes meanwhile
+        for action, tones, is_wanted in self._chimes():
+            sound = bytearray()
+            for piece in chimes.chime(tones, self._form.rate_hz) if is_wanted else ():
+                await trio.lowlevel.checkpoint()
+                if not self._is_made:
+                    return
+                sound += piece
+            self._cues[action] = bytes(sound)
+
+    def retune(self, form: Format) -> None:
+        """The card has another rate from now on: the cues are made anew. Nothing sounds."""
+        self._form = form
+        self._cues.clear()
+        self._is_made = False
+        self._wished.set()
 
     def do(self, action: Action, trouble: Trouble | None) -> None:
         """One of the conversation's actions; `trouble` is what a complaint is about."""

@@ -31,7 +31,8 @@ from appliance.agent.session import Session
 from appliance.brief import Brief
 from appliance.chronicle import Chronicle
 from appliance.config import Settings as Config
-from appliance.conversation import Action, Event, Link, Mode, Talk
+from appliance.config import rates_taken
+from appliance.conversation import Action, Event, Link, Mode, Phase, Talk
 from appliance.cues import Cues, wanted
 from appliance.errors import AgentError, DeviceError, Trouble
 from appliance.face import Face, Watcher
@@ -49,16 +50,17 @@ from appliance.parts import Lamp, Parts
 from appliance.purse import Purse
 from appliance.sound.answer import Answers, Heard
 from appliance.sound.echo import Echo
+from appliance.sound.edges import EDGE_S
 from appliance.sound.microphone import Microphone
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Speaker
+from appliance.sound.tuning import Tuning
 from appliance.sound.utterance import Utterances
 from appliance.sound.voice import Voice
 from appliance.sound.volume import stepped
 
 log = logging.getLogger("appliance")
 
-EDGE_S = 0.003  # before an answer, and behind one that ends with a step: see `sound/edges.py`
 LATE_LIMIT_S = 5.0  # a deadline that is so late means that the loop is not well
 
 
@@ -84,17 +86,23 @@ class Daemon:
         config, talk = parts.config, parts.config.talk
         self._parts = parts
         self._mode = Mode(talk.mode)
-        self._form = Format(config.audio.rate_hz)
+        self.tuning = Tuning(
+            config.audio.rate_hz,
+            rates_taken(config),
+            native=parts.native_rates,
+            is_quiet=self._is_quiet,
+            retune=self._retune,
+        )
         self.knobs = Knobs(parts.knobs_book, config.audio.volume)
         self.utterances = Utterances(
-            self._form,
+            self.form,
             streams=self._mode is not Mode.HOLD,
             limit_s=talk.max_turn_s,
             preroll_s=talk.preroll_ms / 1000,
         )
         # The first sample leaves the card `EDGE_S` after the first write.
         prebuffer_s = max(0.0, config.audio.prebuffer_ms / 1000 - EDGE_S)
-        self.answers = Answers(self._form, prebuffer_s=prebuffer_s)
+        self.answers = Answers(self.form, prebuffer_s=prebuffer_s)
         self.conversation = Conversation(
             _talk_of(config),
             self.utterances,
@@ -102,9 +110,10 @@ class Daemon:
             random=parts.random,
         )
         self.conversation.muted = self.knobs.muted
-        self.chronicle = Chronicle(config, parts, self._form)
+        self.chronicle = Chronicle(config, parts, self.form)
         self.functions = Functions(config.tools, parts, self)
-        self.brief = Brief(config, self.chronicle.history, self.functions.offered(), parts.name)
+        offered = self.functions.offered()
+        self.brief = Brief(config, self.chronicle.history, offered, parts.name, self.form)
         self.purse = Purse(
             config.spend,
             parts.spend_book,
@@ -127,14 +136,14 @@ class Daemon:
         """What is between the cards and the conversation."""
         parts, config = self._parts, self._parts.config
         self._microphone = Microphone(
-            parts.open_microphone,
+            lambda: parts.open_microphone(self.form.rate_hz),
             heard=self._heard,
             found=lambda: self.tell(Event.MICROPHONE_FOUND),
             lost=lambda: self.tell(Event.MICROPHONE_LOST),
         )
-        self._voice = Voice(self._form, self.answers)
+        self._voice = Voice(self.form, self.answers)
         self._speaker = Speaker(
-            parts.open_speaker,
+            lambda: parts.open_speaker(self.form.rate_hz),
             self._voice,
             dry=self._fell_dry,
             began=self._sound_begins,
@@ -145,14 +154,16 @@ class Daemon:
             played=self._played if parts.played or parts.canceller else None,
         )
         self.loudness = Loudness(parts.open_mixer, self.knobs.volume, gains=self._speaker.set_gains)
-        self._cues = Cues(config.cues, self._form, self._voice, self._speaker, self.publish)
+        self._cues = Cues(config.cues, self.form, self._voice, self._speaker, self.publish)
         self.conversation.is_telling = lambda: self._cues.is_busy
         self._novelty = Novelty(parts.release_book, __version__, self._cues.say)
         self.echo: Echo | None = None
         if parts.canceller is not None:
             self.echo = Echo(
-                parts.canceller, self._form, look=self._speaker.look, clock=trio.current_time
+                parts.canceller, self.form, look=self._speaker.look, clock=trio.current_time
             )
+        self.tuning.join(self._microphone.plug)
+        self.tuning.join(self._speaker.plug)
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────
 
@@ -187,6 +198,7 @@ class Daemon:
             house.start_soon(self._prepare)
             self.chronicle.load()
             self.purse.look()
+            self.tuning.start()
             self.tell(Event.STARTED)
             await self._stopped.wait()
             self._parts.manager.stopping()
@@ -274,6 +286,7 @@ class Daemon:
             self._face.publish("turn", **record)
         self._moved.set()
         self._fingers.hold_mute()
+        self.tuning.look()
 
     def _do(self, action: Action, now_s: float) -> None:
         match action:
@@ -362,6 +375,31 @@ class Daemon:
         self._microphone.cards_changed()
         self._speaker.cards_changed()
 
+    @property
+    def form(self) -> Format:
+        """Of the sound, on the wire and in every room: the cards' seam is theirs."""
+        return self.tuning.form
+
+    def _is_quiet(self) -> bool:
+        """Nobody would notice another rate: no connection, nothing kept, nothing that sounds."""
+        self.utterances.expire(trio.current_time())
+        talk = self.conversation
+        is_idle = talk.link is Link.DOWN and talk.phase in (Phase.ASLEEP, Phase.TROUBLE)
+        is_silent = self.answers.dry and not self._cues.is_busy
+        return is_idle and is_silent and not self.utterances.keeps
+
+    def _retune(self, form: Format) -> None:
+        """Everybody whose business the rate is. The cards are closed, and all is quiet."""
+        self.utterances.retune(form)
+        self.answers.retune(form)
+        self._voice.retune(form)
+        self._cues.retune(form)
+        self.chronicle.retune(form)
+        self.brief.retune(form)
+        if self.echo is not None:
+            self.echo.retune(form)
+        self._face.publish("rate", rate_hz=form.rate_hz)
+
     def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
         """What is known of the microphone's card, and of the speaker's."""
         return self._microphone.status(), self._speaker.status()
@@ -378,7 +416,7 @@ class Daemon:
         if self.echo is not None:
             self.echo.played(sound)
         if self._parts.played is not None:
-            self._parts.played(sound)
+            self._parts.played(sound, self.form)
 
     def _answered(self, sound: bytes) -> None:
         """A piece from the agent."""
@@ -417,6 +455,7 @@ class Daemon:
         if self._voice.is_own:
             self._cues.end()
             self.utterances.forget_preroll()
+            self.tuning.look()
         else:
             self.tell(Event.SPEAKER_DRY)
 

@@ -24,11 +24,13 @@ from appliance.daemon import Daemon
 from appliance.errors import ApplianceError, ConfigError, DeviceError
 from appliance.parts import Parts
 from appliance.sound.pcm import SAMPLE_BYTES, Format
+from appliance.sound.resample import resampled
 from appliance.standin.agent import StandinAgent
 
 INTERRUPT_AFTER_S = 0.7  # of an answer
 SCENE_LIMIT_S = 30.0  # with a real agent an answer may be long
 SETTLE_S = 0.1  # until the cards are open
+SENTENCES_HZ = 16000
 GAP_MIN_S = 0.03  # shorter ones are the recorder's, not the box's
 
 
@@ -46,13 +48,16 @@ class Say(Protocol):
 class Recorder:
     """What left the speaker, with the pauses between, in memory until it is saved."""
 
-    def __init__(self, form: Format) -> None:
-        self.form = form
+    def __init__(self) -> None:
+        self.form = Format(SENTENCES_HZ)
         self.sound = bytearray()
         self._began_s: float | None = None
 
-    def __call__(self, sound: bytes) -> None:
-        """Take what has just been played."""
+    def __call__(self, sound: bytes, form: Format) -> None:
+        """Take what has just been played. A file has one rate: it becomes the newest."""
+        if form != self.form:
+            was = resampled([bytes(self.sound)], self.form.rate_hz, form.rate_hz)
+            self.form, self.sound = form, bytearray(b"".join(was))
         now_s = trio.current_time()
         if self._began_s is None:
             self._began_s = now_s - self.form.seconds_of(len(sound))
@@ -137,13 +142,12 @@ async def run(
         pass  # that it cannot be written is told before the conversation, not after it
     async with _an_agent(settings, environ, standin=standin, say=say) as (wanted, agent):
         is_standin = standin or not assembly.has_card()
-        ours = assembly.with_rate(wanted, standin=is_standin)
-        recorder = Recorder(Format(ours.audio.rate_hz))
+        recorder = Recorder()
         if is_standin:
-            parts, standins = assembly.standin_parts(ours, environ, None, played=recorder)
+            parts, standins = assembly.standin_parts(wanted, environ, None, played=recorder)
             scene: _Scene = _Script(parts, standins, say, tell)
         else:
-            parts = assembly.real_parts(ours, environ, None, played=recorder)
+            parts = assembly.real_parts(wanted, environ, None, played=recorder)
             scene = _Person(parts, say, tell)
         await scene.play()
     recorder.save(output)
@@ -182,7 +186,6 @@ class _Scene:
         self._tell = tell
         self._daemon = Daemon(parts)
         self._moved = trio.Event()
-        self._form = Format(parts.config.audio.rate_hz)
         self._open_s = self._usd = 0.0
 
     async def play(self) -> None:
@@ -219,12 +222,12 @@ class _Scene:
 
     def report(self, agent: StandinAgent | None, output: Path) -> Report:
         """What the owner should know, once it is over."""
-        words = self._daemon.utterances
+        words, seconds_of = self._daemon.utterances, self._daemon.form.seconds_of
         received = None if agent is None else sum(len(one.heard) for one in agent.connections)
         return Report(
-            kept_s=round(self._form.seconds_of(words.heard_bytes), 3),
-            lost_s=round(self._form.seconds_of(words.lost_bytes), 3),
-            received_s=None if received is None else round(self._form.seconds_of(received), 3),
+            kept_s=round(seconds_of(words.heard_bytes), 3),
+            lost_s=round(seconds_of(words.lost_bytes), 3),
+            received_s=None if received is None else round(seconds_of(received), 3),
             press_to_silence_ms=self.press_to_silence_ms,
             open_s=round(self._open_s, 3),
             usd=round(self._usd, 6),
@@ -244,7 +247,7 @@ class _Script(_Scene):
     ) -> None:
         super().__init__(parts, say, tell)
         self._standins = standins
-        rate_hz = parts.config.audio.rate_hz
+        rate_hz = self._daemon.form.rate_hz
         self._first = spoken("question.wav", rate_hz)
         self._second = spoken("second.wav", rate_hz)
         self._holds = parts.config.talk.mode == "hold"
@@ -284,7 +287,7 @@ class _Script(_Scene):
     def _measure(self, pressed_s: float) -> None:
         """From the press to the last sample, by the stand-in card's own count."""
         began_s, sound = self._standins.room.heard[-1]
-        last_s = began_s + self._form.seconds_of(len(sound))
+        last_s = began_s + self._daemon.form.seconds_of(len(sound))
         done_s = max(last_s, trio.current_time())
         self.press_to_silence_ms = round((done_s - pressed_s) * 1000, 3)
 

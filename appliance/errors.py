@@ -71,7 +71,14 @@ class ConfigError(ApplianceError):
 
 
 class DeviceError(ApplianceError):
-    """A card, a pin or a path of this machine failed: the message says which and how."""
+    """A card, a pin or a path of this machine failed: the message says which and how.
+
+    `details` is for whoever looks closer: it is not in the message.
+    """
+
+    def __init__(self, message: str, *, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class AgentError(ApplianceError):

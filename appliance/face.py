@@ -19,7 +19,7 @@ from appliance.panel.looks import Look, look
 from appliance.parts import Lamp, Parts
 from appliance.sound.answer import Answers
 from appliance.sound.echo import Echo
-from appliance.sound.pcm import Format
+from appliance.sound.tuning import Tuning
 from appliance.sound.utterance import Utterances
 
 Watcher = Callable[[dict[str, object]], None]
@@ -36,6 +36,7 @@ class Household(Protocol):
     meter: Meter
     brief: Brief
     loudness: Loudness
+    tuning: Tuning
     echo: Echo | None
 
     def card_status(self) -> tuple[dict[str, object], dict[str, object]]:
@@ -50,8 +51,8 @@ class Face:
         self._parts = parts
         self._house = house
         self._talk = house.conversation
-        self._form = Format(parts.config.audio.rate_hz)
         self._complaints: dict[str, Trouble] = {}  # of the panel, by what is said of each
+        self._details = ""  # of what is missing of it
         self._watchers: set[Watcher] = set()
         self._said = ""
         self._started_s = trio.current_time()
@@ -92,6 +93,9 @@ class Face:
 
     def miss_panel(self, error: DeviceError) -> None:
         """A part of the panel cannot be had; the control socket still presses."""
+        if error.details and error.details != self._details:
+            log.debug("%s: %s", Trouble.PANEL_MISSING.sentence, error.details)
+            self._details = error.details
         self.complain(Trouble.PANEL_MISSING, str(error))
 
     def complain(self, trouble: Trouble, words: str) -> None:
@@ -132,6 +136,7 @@ class Face:
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
         microphone, speaker = self._house.card_status()
+        seconds_of = self._house.tuning.form.seconds_of
         return {
             "phase": talk.phase.value,
             "link": talk.link.value,
@@ -148,11 +153,11 @@ class Face:
                 "open": self._house.utterances.is_open,
                 "pending": self._house.utterances.pending,
                 "waiting_s": round(self._house.utterances.waiting_s, 3),
-                "lost_s": self._form.seconds_of(self._house.utterances.lost_bytes),
+                "lost_s": seconds_of(self._house.utterances.lost_bytes),
             },
             "answers": {
                 "waiting_s": round(self._house.answers.waiting_s, 3),
-                "discarded_s": round(self._form.seconds_of(self._house.answers.discarded_bytes), 3),
+                "discarded_s": round(seconds_of(self._house.answers.discarded_bytes), 3),
                 "gaps": self._house.answers.gaps,
             },
             "money": {
@@ -160,6 +165,7 @@ class Face:
                 "open_s": round(self._house.meter.open_s(now_s), 3),
                 "usd": round(self._house.meter.usd(now_s), 6),
             },
+            "rate": self._house.tuning.status(),
             "microphone": {
                 "card": config.audio.capture,
                 "state": self._state_of(Trouble.MICROPHONE_MISSING),
@@ -173,17 +179,22 @@ class Face:
                 **self._house.loudness.report(),
             },
             "echo": self._echo(),
-            "panel": {
-                "state": self._state_of_panel(),
-                "trouble": "; ".join(self._complaints) or None,
-                "pins": self._parts.pins(),
-                "kit": config.panel.kit or None,
-                "lamp": config.panel.lamp.kind,
-            },
+            "panel": self._panel(),
             "dialect": self._house.brief.dialect.NAME,
             "can_force_end_turn": self._house.brief.can_force_end_turn,
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
+        }
+
+    def _panel(self) -> dict[str, object]:
+        panel = self._parts.config.panel
+        return {
+            "state": self._state_of_panel(),
+            "trouble": "; ".join(self._complaints) or None,
+            "details": self._details or None,
+            "pins": self._parts.pins(),
+            "kit": panel.kit or None,
+            "lamp": panel.lamp.kind,
         }
 
     def _state_of_panel(self) -> str:

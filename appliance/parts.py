@@ -1,7 +1,7 @@
 """What the house is made of, as the daemon wants it: protocols, so that stand-ins are plain."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from appliance.panel.looks import Look
 from appliance.purse import Book
 from appliance.sound.echo import Canceller
 from appliance.sound.microphone import Capture
+from appliance.sound.pcm import Format
 from appliance.sound.speaker import Playback
 
 
@@ -70,12 +71,13 @@ class Parts:
     config: Config
     connect: Callable[[], Awaitable[trio.abc.Stream]]
     authorize: Callable[[], Awaitable[str | None]]  # the header's value; None on loopback
-    open_microphone: Callable[[], Capture]
-    open_speaker: Callable[[], Playback]
+    open_microphone: Callable[[int], Capture]  # at so many Hz
+    open_speaker: Callable[[int], Playback]
     open_lamp: Callable[[], Lamp | None]
     open_button: Callable[[str, Touched], Button]  # by its name in [panel.buttons]
     random: Callable[[], float]
     manager: Manager
+    native_rates: Callable[[str], Collection[int] | None] = lambda _half: None  # see `Tuning`
     name: str = ""  # the box's name, always one of its tags
     forget_authorization: Callable[[], None] = lambda: None  # it was refused
     run_command: Run = command.run
@@ -91,6 +93,6 @@ class Parts:
     prepare: Callable[[], Awaitable[None]] | None = None  # what would delay the first dial
     socket_path: Path | None = None
     clock: Callable[[], float] = trio.current_time  # for what is told outside; monotonic
-    played: Callable[[bytes], None] | None = None
+    played: Callable[[bytes, Format], None] | None = None
     pins: Callable[[], str | None] = lambda: None  # what reaches the pins, once one has been wanted
     canceller: Canceller | None = None  # of the box's own voice in the microphone

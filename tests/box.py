@@ -185,10 +185,11 @@ async def a_box(
     watch_cards: Callable[[Tell], Awaitable[None]] | None = None,
     canceller: Canceller | None = None,
     held: Iterable[str] = (),
+    room: Room | None = None,
 ) -> AsyncIterator[Box]:
     """A box that runs, asleep. `settings` is TOML; `held` are buttons that are closed by then."""
     agent = StandinAgent(manners or Manners())
-    room = Room(RATE_HZ)
+    room = room or Room(RATE_HZ)
     lamp = StandinLamp()
     manager = Manager()
     buttons: dict[str, StandinButton] = {}
@@ -209,6 +210,7 @@ async def a_box(
                 authorize=authorize,
                 open_microphone=room.open_microphone,
                 open_speaker=room.open_speaker,
+                native_rates=room.native_rates,
                 open_lamp=lambda: lamp,
                 open_button=open_button,
                 random=random.Random(1).random,

@@ -8,6 +8,7 @@ import pytest
 from appliance import config
 from appliance.agent.history import History
 from appliance.brief import BY_PRESSING, BY_SPEAKING, PROMPT_MAX, Brief
+from appliance.sound.pcm import Format
 
 EARLY = "url = 'wss://sts.sandbox.deepgram.com/agent'"
 STORED = "id = '01234567-89ab-cdef-0123-456789abcdef'"
@@ -16,7 +17,7 @@ DEFAULT = config.DEFAULTS.agent.prompt
 
 
 def a_brief(settings: str) -> Brief:
-    return Brief(config.parse(settings, "test"), History(600.0), (), "box")
+    return Brief(config.parse(settings, "test"), History(600.0), (), "box", Format(16000))
 
 
 def think(brief: Brief) -> Any:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import threading
 import types
@@ -397,17 +398,20 @@ async def test_a_chip_that_goes_while_a_button_waits_is_named(chips: FakeChips) 
 # The ways to the pins
 
 
-async def test_no_way_to_the_pins_is_one_error_with_all_reasons(
+async def test_no_way_to_the_pins_is_one_error_that_says_what_to_do_and_the_rest_beside(
     no_factory: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lines, "chips", list)
     if has_pins():
         pytest.skip("this machine has pins")
-    told = r"no way to the pins: .*gpiod: no GPIO chip .*lgpio: .*native: "
-    with pytest.raises(DeviceError, match=told):
-        Lamp(LED_PIN)
-    with pytest.raises(DeviceError, match=told):
-        Button(BUTTON_PIN, print)
+    for opens in (lambda: Lamp(LED_PIN), lambda: Button(BUTTON_PIN, print)):
+        with pytest.raises(DeviceError) as caught:
+            opens()
+        assert str(caught.value) == (
+            "no way to the pins: no GPIO chip of a Raspberry Pi: there is no /dev/gpiochip*;"
+            " voice-appliance press does what a button does"
+        )
+        assert re.search(r"lgpio: .*native: ", caught.value.details)
     assert capfd.readouterr().err == ""
 
 
@@ -426,11 +430,18 @@ def test_the_kernels_lines_are_the_first_choice(
     assert pins.find_way() == "gpiod"
 
 
+def nobody() -> None:
+    raise gpiozero.BadPinFactory("none")
+
+
 def test_without_gpiod_the_way_is_gpiozeros_own(
     no_factory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock = MockFactory()
     monkeypatch.setitem(sys.modules, "appliance.panel.lines", None)  # as if gpiod were missing
+    monkeypatch.setattr(gpiozero.Device, "_default_pin_factory", nobody)
+    with pytest.raises(DeviceError, match=r"no way to the pins: .*; deploy/install.sh brings gp"):
+        pins.find_way()
     monkeypatch.setattr(gpiozero.Device, "_default_pin_factory", lambda: mock)
     assert pins.find_way() == "mock"
     assert gpiozero.Device.pin_factory is mock

@@ -18,11 +18,12 @@ import alsaaudio
 import pytest
 
 from appliance import cli
-from appliance.assembly import with_rate
-from appliance.config import parse
+from appliance.assembly import Cards, with_rate
+from appliance.config import Audio, parse
 from appliance.errors import DeviceError
 from appliance.sound import card, kernel
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
+from appliance.sound.complaints import unheard
 from appliance.sound.kernel import Hardware
 
 LEVEL = 6000
@@ -152,6 +153,54 @@ def test_at_the_rate_of_the_card_nothing_is_converted(tmp_path: Path) -> None:
     assert array("h", came.sound).tobytes() == said
 
 
+# What alsa-lib says by itself
+
+
+def test_what_is_wrong_with_a_name_is_said_once_and_not_at_each_try(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("nowhere", "elsewhere"):
+        for turn in range(3):
+            with pytest.raises(DeviceError, match="does not open"):
+                AlsaPlayback(name, 16000, 320)
+            said = capfd.readouterr().err
+            assert ("ALSA lib" in said and name in said) is (turn == 0)
+
+
+async def test_once_a_card_has_been_open_it_is_said_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    pcm, names = alsaaudio.PCM, ["gone", "gone", "null", "gone", "gone"]
+
+    def opened(*, device: str, **more: object) -> object:
+        asked.append(device)
+        return pcm(device=names[len(asked) - 1], **more)
+
+    monkeypatch.setattr(alsaaudio, "PCM", opened)
+    said = []
+    for name in names:
+        try:
+            AlsaPlayback("a server's", 16000, 320).close()
+        except DeviceError:
+            assert name == "gone"
+        said.append("ALSA lib" in capfd.readouterr().err)
+    assert said == [True, False, False, True, False]
+
+
+def test_who_wants_to_hear_none_of_it_hears_none_and_others_do_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(DeviceError), unheard():
+        AlsaPlayback("unheard", 16000, 320)
+    with pytest.raises(DeviceError), unheard(), unheard():
+        AlsaPlayback("unheard of", 16000, 320)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(DeviceError):
+        AlsaPlayback("heard of", 16000, 320)
+    assert "ALSA lib" in capfd.readouterr().err
+
+
 # What is left behind
 
 
@@ -204,8 +253,9 @@ def test_a_card_behind_another_name_tells_the_rate_it_runs_at(
     assert native_rates("null", capture=False) == set()
 
 
-def test_a_card_that_is_missing_tells_none() -> None:
-    assert native_rates("plughw:CARD=Nowhere", capture=True) is None
+def test_a_card_that_is_missing_cannot_be_asked() -> None:
+    with pytest.raises(DeviceError, match="there is no card 'Nowhere'"):
+        native_rates("plughw:CARD=Nowhere", capture=True)
 
 
 def rates(monkeypatch: pytest.MonkeyPatch, capture: set[int] | None, playback: set[int]) -> None:
@@ -230,12 +280,9 @@ def test_only_zero_asks_for_a_rate_to_be_found(
     settings: str, found: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates(monkeypatch, {48000}, {44100, 48000})
-    assert with_rate(parse(settings, "test")).audio.rate_hz == found
-
-
-def test_a_standin_has_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates(monkeypatch, {48000}, {48000})
-    assert with_rate(parse("[audio]\nrate_hz = 0", "test"), standin=True).audio.rate_hz == 16000
+    with_one, silent = with_rate(parse(settings, "test"))
+    assert with_one.audio.rate_hz == found
+    assert not silent
 
 
 # What `check` says of the cards
@@ -261,6 +308,65 @@ def test_check_tells_the_rate_and_the_names_to_use(
     assert check(text, tmp_path, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["rate_hz"], len(told["advice"])) == (True, 48000, 2)
+
+
+def test_check_says_which_card_could_not_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(_name: str, *, capture: bool) -> set[int]:
+        if capture or is_all_busy:
+            raise DeviceError("busy: aplay (process 7) holds it")
+        return {48000}
+
+    is_all_busy = False
+    monkeypatch.setattr("appliance.assembly.native_rates", told)
+    assert check("rate_hz = 0", tmp_path) == 0
+    words = "it would be 48000 Hz; one could not be asked: microphone: busy: aplay (process 7)"
+    assert words in capsys.readouterr().out
+    is_all_busy = True
+    assert check("rate_hz = 0", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "rate_hz = 0: no card can be asked now: microphone: busy" in said
+    assert "16000" not in said
+    assert check("rate_hz = 0", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rate_hz"] is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "found"),
+    [
+        ({"rate_hz": 48000, "found": True}, "the daemon that runs has found 48000 Hz"),
+        ({"rate_hz": 48000, "found": False}, "with the cards that are here now it would be 24000"),
+        ({}, "with the cards that are here now it would be 24000 Hz"),
+    ],
+)
+def test_check_asks_the_daemon_that_holds_the_cards(
+    runs: dict[str, object],
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = {"rate": runs, "microphone": {"card": "default"}, "speaker": {"card": "default"}}
+    monkeypatch.setattr("appliance.checkup.ask_daemon", lambda _: (status, ""))
+    rates(monkeypatch, {24000}, {24000})
+    assert check("rate_hz = 0", tmp_path) == 0
+    assert found in capsys.readouterr().out
+    assert check("rate_hz = 0\ncapture = 'another'", tmp_path) == 0
+    assert "would be 24000 Hz" in capsys.readouterr().out
+
+
+def test_a_box_opens_a_card_that_cannot_be_asked_bare_as_it_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(_name: str, *, capture: bool) -> set[int]:
+        raise DeviceError("Invalid argument")
+
+    monkeypatch.setattr("appliance.assembly.native_rates", told)
+    here = Cards(Audio(capture="plughw:CARD=Device", playback="default"))
+    assert here.native_rates("microphone") is None
+    with pytest.raises(DeviceError):
+        here.native_rates("speaker")
 
 
 def test_check_opens_no_card_where_the_rate_is_given(

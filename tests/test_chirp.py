@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from appliance import cli
 from appliance.errors import DeviceError
 from appliance.host import remote
+from appliance.host.state import StateFile
 from appliance.sound import chirp, sounding
 from appliance.sound.chirp import Finding, Verdict
 from appliance.sound.pcm import Format, amplified
@@ -199,6 +200,26 @@ def test_the_command_prints_what_it_found(
     assert told["delay_ms"] == pytest.approx(20.0, abs=0.2)
     assert told["return_loss_db"] == pytest.approx(12.0, abs=0.2)
     assert told["verdict"] == "webrtc"
+
+
+@pytest.mark.parametrize("kept", [None, 50])
+def test_the_command_plays_at_the_volume_that_the_box_was_left_at(
+    kept: int | None,
+    room: Room,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    if kept is not None:
+        content = {"version": 1, "volume": kept, "setting": 100, "muted": False}
+        StateFile(tmp_path / "knobs", 1).write(json.dumps(content).encode())
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(["echo", "--json", "--socket", str(tmp_path / "no.sock")]) == 0
+    assert json.loads(capsys.readouterr().out)["volume"] == (100 if kept is None else kept)
+    peak = max(max(array("h", sound)) for _, sound in room.heard)
+    assert peak == pytest.approx((1.0 if kept is None else 0.1) * chirp.LEVEL * 0x7FFF, rel=0.05)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_command_prints_that_it_heard_nothing(

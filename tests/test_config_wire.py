@@ -475,6 +475,10 @@ def test_a_voice_that_may_have_a_rate_is_asked_for_it(agent: str) -> None:
     [
         ("", {8000, 16000, 24000, 32000, 48000}),
         ("encoding = 'mulaw'", {8000, 16000}),
+        (
+            "echo = 'webrtc'\n[talk]\nmode = 'tap'\nduplex = 'full'",
+            {8000, 16000, 32000, 48000},
+        ),
         (f"[agent]\nid = '{UUID}'", {8000, 16000, 24000, 32000, 44100, 48000}),
     ],
 )

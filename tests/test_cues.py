@@ -11,11 +11,11 @@ from trio.testing import MockClock
 from appliance.config import Cues as Settings
 from appliance.conversation import Action, Phase
 from appliance.cues import REPEAT_S, Cues
-from appliance.daemon import EDGE_S
 from appliance.errors import AgentRefused, AgentUnreachable, Trouble
 from appliance.panel.looks import TRIPLE
 from appliance.sound import chimes
 from appliance.sound.answer import Answers
+from appliance.sound.edges import EDGE_S
 from appliance.sound.pcm import Format
 from appliance.sound.recordings import recording
 from appliance.sound.resample import resampled

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from appliance.conversation import Link, Phase
-from appliance.daemon import EDGE_S
 from appliance.errors import AgentUnreachable, Trouble
 from appliance.panel.looks import DARK, STEADY
+from appliance.sound.edges import EDGE_S
 from appliance.sound.pcm import Format
 from appliance.standin.agent import ForceEndTurn, Manners
 from tests.box import RATE_HZ, Box, a_box, tone
@@ -773,7 +773,7 @@ async def test_a_box_that_looks_after_no_card_any_more_is_not(autojump_clock: Mo
     async with a_box() as box:
         box.button.press()
         await trio.sleep(1.0)
-        box.daemon._microphone._plug._moved_s -= 3600.0
+        box.daemon._microphone.plug._moved_s -= 3600.0
         assert not box.daemon.is_alive()
         await trio.sleep(0.1)
         assert box.daemon.is_alive()

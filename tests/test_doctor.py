@@ -49,6 +49,11 @@ def sound(*samples: int) -> bytes:
         (doctor.level(sound(32767, -32768)), State.WARNING, "it clips"),
         (doctor.no_pins("GPIO 17: taken", has_chip=True), State.FAULT, "GPIO 17: taken"),
         (doctor.no_pins("…", has_chip=False), State.WARNING, "has no pins"),
+        (
+            doctor.panel_told({"trouble": "no way", "details": "lgpio: none"}),
+            State.FAULT,
+            "no way (tried besides: lgpio: none)",
+        ),
         (doctor.panel_told({"trouble": "GPIO 17"}), State.FAULT, "GPIO 17"),
         (doctor.panel_told({"trouble": None, "pins": "gpiod"}), State.OK, "through gpiod"),
     ],

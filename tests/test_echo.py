@@ -374,7 +374,7 @@ def test_a_package_that_does_not_load_is_a_fault_of_the_settings(
 ) -> None:
     monkeypatch.setitem(sys.modules, "livekit", None)
     with pytest.raises(ConfigError, match="livekit does not load"):
-        WebRtc(RATE_HZ)
+        WebRtc()
     with pytest.raises(ConfigError, match="livekit does not load"):
         assembly.standin_parts(config.parse(f"{LOOPBACK}{WANTED}", "test"), {}, None)
 

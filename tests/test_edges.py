@@ -10,13 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from appliance.sound.edges import STEP, Edges, padded
+from appliance.sound.answer import Answers
+from appliance.sound.edges import EDGE_S, STEP, Edges, Glide, edge, padded
+from appliance.sound.pcm import amplified
+from appliance.sound.speaker import Speaker
+from appliance.sound.voice import Voice
+from appliance.sound.volume import Gains
 from appliance.standin.card import Room
 
 from .test_cards import FORM
 from .test_speaker import Mouth
 
-EDGE_S = 0.003
 FRAMES = FORM.frames_of(EDGE_S)
 PEAK = 12000
 HZ = 200.0
@@ -141,10 +145,10 @@ def test_an_edge_goes_in_equal_steps_and_is_as_long_as_it_is_said_to_be(
     before, room, after = edges.before(sound), edges.room, edges.after()
     assert room == 0
     assert len(before) == 2 * frames
-    for edge, far in ((before, samples[0]), (after, samples[-1])):
-        assert len(edge) in (0, 2 * frames)
-        whole = [0, *array("h", edge), far] if edge is before else [far, *array("h", edge), 0]
-        limit = abs(far) // (frames + 1) + 1 if edge else max(STEP, abs(far) * (frames == 0))
+    for one, far in ((before, samples[0]), (after, samples[-1])):
+        assert len(one) in (0, 2 * frames)
+        whole = [0, *array("h", one), far] if one is before else [far, *array("h", one), 0]
+        limit = max(STEP, abs(far) // (frames + 1) + 1)
         assert all(abs(b - a) <= limit for a, b in pairwise(whole))
     assert edges.after() == b""
 
@@ -152,3 +156,104 @@ def test_an_edge_goes_in_equal_steps_and_is_as_long_as_it_is_said_to_be(
 def test_silence_is_put_before_up_to_a_length() -> None:
     assert padded(b"ab", 3) == b"\0\0\0\0ab"
     assert padded(b"abcd", 1) == b"abcd"
+
+
+# ── another volume, in the middle ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("size", [40, 640, 1280])
+@pytest.mark.parametrize("gains", [(1.0, 0.1), (0.1, 1.0), (1.0, 0.0), (0.5, 0.6)])
+async def test_another_volume_under_an_answer_does_not_click(
+    gains: tuple[float, float], size: int, autojump_clock: MockClock, mouth: Mouth
+) -> None:
+    before, after = gains
+    mouth.speaker.set_gains(Gains(answers=before))
+    sound = wave(1.0)
+    for start in range(0, len(sound), size):
+        if start >= len(sound) // 2:
+            mouth.speaker.set_gains(Gains(answers=after))
+        mouth.hear(sound[start : start + size])
+        await trio.sleep(FORM.seconds_of(size))
+    mouth.hear(b"", whole=True)
+    await trio.sleep(1.0)
+    [(_, heard)] = mouth.room.heard
+    assert amplified(sound, before)[: FORM.bytes_of(0.2)] in heard
+    assert amplified(sound, after)[-FORM.bytes_of(0.2) :] in heard
+    assert largest_step(heard) <= OWN_STEP + EDGE_STEP + 2
+    assert mouth.answers.gaps == 0
+
+
+@given(
+    st.lists(st.integers(0, 200), min_size=1, max_size=8),
+    st.lists(st.sampled_from([0.0, 0.25, 0.333, 1.0]), min_size=8, max_size=8),
+)
+def test_a_gain_is_reached_in_equal_steps_however_the_sound_is_cut(
+    sizes: list[int], gains: list[float]
+) -> None:
+    glide, heard, full = Glide(100), bytearray(), 20000
+    for size, gain in zip(sizes, gains, strict=False):
+        heard += glide.amplified(array("h", [full] * size).tobytes(), gain)
+    assert len(heard) == 2 * sum(sizes)
+    samples = array("h", heard)
+    assert all(abs(b - a) <= full / 100 + 1 for a, b in pairwise(samples))
+    if sizes[-1] > 100:
+        assert samples[-1] == array("h", amplified(array("h", [full]).tobytes(), gain))[0]
+
+
+def test_what_stands_alone_has_its_gain_from_the_first_sample() -> None:
+    glide, sound = Glide(100), wave(0.1)
+    for gain in (1.0, 0.25):
+        glide.start()
+        assert glide.amplified(sound, gain) == amplified(sound, gain)
+
+
+# ── something else, in the middle ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.001, 0.1, 0.4999, 0.55, 0.699, 0.7, 0.72])
+@pytest.mark.parametrize("phase", [0.25, 0.75, 0.0])
+async def test_what_the_box_says_in_place_of_another_does_not_click(
+    phase: float, after_s: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    def nothing() -> None:
+        """Nobody is told."""
+
+    room, voice = Room(FORM.rate_hz), Voice(FORM, Answers(FORM))
+    speaker = Speaker(
+        room.open_speaker,
+        voice,
+        dry=nothing,
+        began=nothing,
+        found=nothing,
+        lost=nothing,
+        edge_s=EDGE_S,
+    )
+    nursery.start_soon(speaker.run)
+    await wait_all_tasks_blocked()
+    first, second = wave(0.7 + 0.25 / HZ, phase=0.0), wave(0.3, phase=phase)
+    voice.say(first)
+    speaker.wake()
+    await trio.sleep(after_s)
+    voice.say(second)
+    speaker.wake()
+    await trio.sleep(2.0)
+    heard = b"".join(sound for _, sound in room.heard)
+    assert second in heard
+    assert largest_step(heard) <= max(OWN_STEP, 2 * EDGE_STEP)
+
+
+def test_neighbours_that_lie_close_need_nothing_between() -> None:
+    assert edge(100, 100 + STEP, 48) == b""
+    assert len(edge(-100, STEP, 48)) == 96
+
+
+def test_behind_silence_of_ours_there_is_nothing_to_go_over_from() -> None:
+    voice, first, second = Voice(FORM, Answers(FORM)), wave(0.1), wave(0.1, phase=0.0)
+    for starves in (False, True):
+        voice.say(first)
+        voice.read(len(first))
+        if starves:
+            voice.starve()
+        voice.say(second)
+        assert (voice.read(len(second)) == second) is starves
+        voice.stop()

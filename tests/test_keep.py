@@ -19,7 +19,7 @@ import trio
 
 from appliance.agent.messages import Side
 from appliance.host import keep
-from appliance.host.keep import Keeper
+from appliance.host.keep import Keeper, _header
 from appliance.sound.pcm import Format
 
 FORM = Format(16000)
@@ -86,6 +86,22 @@ def sound(path: Path) -> bytes:
         assert path.stat().st_size == 44 + 2 * file.getnframes()
         assert int.from_bytes(path.read_bytes()[4:8], "little") == path.stat().st_size - 8
         return bytes(file.readframes(file.getnframes()))
+
+
+async def test_sound_of_each_rate_has_its_own_in_its_header(folder: Path) -> None:
+    """Also what waits in the queue when the rate changes."""
+    it = keeper(folder)
+    for number, rate_hz in enumerate((16000, 48000, 24000), 1):
+        it.retune(Format(rate_hz))
+        it.utterance(number, SOUND, NOON)
+        it.answer_sound(SOUND, NOON)
+        it.answer_ended()
+    await stop(it)
+    rates = []
+    for path in sorted(folder.glob("*.wav"), key=lambda path: path.name.split("-")[1:]):
+        with wave.open(str(path)) as file:
+            rates.append(file.getframerate())
+    assert rates == [16000, 48000, 24000] * 2
 
 
 # ── what is kept ─────────────────────────────────────────────────────────────────────────────────
@@ -235,7 +251,7 @@ async def test_sound_that_was_cut_gets_a_true_header_and_its_name(tmp_path: Path
     first.utterance(1, SOUND, NOON)
     await stop(first)
     whole = (tmp_path / "whole" / f"{STAMP}-utterance-1.wav").read_bytes()
-    unfinished = keeper(tmp_path)._shelf._header() + whole[44:]
+    unfinished = _header(FORM) + whole[44:]
     for length in range(44 + 20):
         folder = tmp_path / str(length)
         folder.mkdir()

@@ -54,7 +54,7 @@ def test_a_chip_of_a_pi_to_come_is_known_by_the_name_of_its_line() -> None:
 
 def test_where_no_chip_fits_all_that_there_are_are_told() -> None:
     chips = FakeChips({"/dev/gpiochip0": "INT3452:00"}, refused={"/dev/gpiochip1": errno.EACCES})
-    told = "INT3452:00, /dev/gpiochip1: Permission denied"
+    told = "INT3452:00, /dev/gpiochip1: Permission denied; its user has to be in the group"
     with pytest.raises(
         DeviceError, match=f"no GPIO chip of a Raspberry Pi: /dev/gpiochip0 is {told}"
     ):

@@ -37,8 +37,13 @@ class Owner:
             self._use,
             found=lambda: self.told.append((trio.current_time(), "found")),
             lost=lambda: self.told.append((trio.current_time(), "lost")),
-            stir=lambda: self.told.append((trio.current_time(), "stirred")),
+            stir=self._stir,
         )
+        self.stirred = trio.Event()
+
+    def _stir(self) -> None:
+        self.told.append((trio.current_time(), "stirred"))
+        self.stirred.set()
 
     def _open(self) -> Card:
         self.tries.append(round(trio.current_time(), 6))
@@ -47,12 +52,17 @@ class Owner:
         return self.socket
 
     async def _use(self, card: Card) -> None:
-        await card.broken.wait()
-        raise DeviceError("it was pulled out")
+        while not self.plug.is_to_close:
+            self.stirred = trio.Event()
+            with trio.move_on_after(60.0):
+                await self.stirred.wait()
+            if card.broken.is_set():
+                raise DeviceError("it was pulled out")
 
     def pull(self) -> None:
         assert self.socket is not None
         self.socket.broken.set()
+        self.stirred.set()
         self.socket = None
 
 
@@ -170,3 +180,67 @@ async def test_a_stream_that_nobody_looks_after_is_dead_and_a_missing_card_is_no
     assert owner.plug.is_alive(busy=False)
     owner.plug.moved()
     assert owner.plug.is_alive(busy=True)
+
+
+# ── given back ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_card_that_is_wanted_anew_is_closed_and_opened_and_nothing_is_told_as_lost(
+    owner: Owner, autojump_clock: MockClock
+) -> None:
+    owner.socket = card = Card(xruns=2)
+    await trio.sleep(1.5)
+    owner.socket = Card()
+    owner.plug.reopen()
+    await wait_all_tasks_blocked()
+    assert not card.is_open
+    assert owner.tries == [0.0, 1.0, 1.5]
+    assert [word for _, word in owner.told] == ["lost", "found", "stirred", "found"]
+    assert owner.plug.status()["xruns"] == 2
+    await trio.sleep(30.0)
+    assert owner.tries == [0.0, 1.0, 1.5], "once"
+
+
+async def test_a_card_that_is_given_back_is_closed_and_none_is_tried_until_that_is_over(
+    owner: Owner, autojump_clock: MockClock
+) -> None:
+    owner.socket = Card()
+    await trio.sleep(1.5)
+    async with owner.plug.given_back():
+        assert not owner.socket.is_open
+        assert not owner.plug.is_open
+        owner.plug.cards_changed()
+        await trio.sleep(10.0)
+        assert owner.tries == [0.0, 1.0]
+        owner.socket = Card()
+    await wait_all_tasks_blocked()
+    assert owner.tries == [0.0, 1.0, 11.5]
+    assert owner.plug.is_open
+
+
+async def test_who_wants_a_card_back_does_not_wait_for_one_that_is_missing(
+    owner: Owner, autojump_clock: MockClock
+) -> None:
+    with trio.fail_after(0.1):
+        async with owner.plug.given_back():
+            pass
+    owner.socket = card = Card()
+    await trio.sleep(1.5)
+    card.broken.set()  # nobody has noticed
+    with trio.fail_after(0.1):
+        async with owner.plug.given_back():
+            assert not card.is_open
+    assert owner.plug.status()["trouble"] == "it was pulled out"
+
+
+async def test_what_is_to_be_done_before_a_card_is_opened_may_fail_as_its_opening_does(
+    owner: Owner, autojump_clock: MockClock
+) -> None:
+    async def fail() -> None:
+        raise DeviceError("it cannot be asked")
+
+    owner.socket = Card()
+    owner.plug.about_to_open = fail
+    await trio.sleep(2.0)
+    assert owner.tries == [0.0]
+    assert owner.plug.status()["trouble"] == "it cannot be asked"

@@ -277,12 +277,14 @@ def card_told(what: str, told: Mapping[str, object], wanted: str, here: Collecti
 def panel_told(told: Mapping[str, object]) -> Finding:
     """The panel, by the status of the daemon that holds it."""
     if told.get("trouble"):
-        return no_pins(str(told["trouble"]), has_chip=True)
+        details = str(told.get("details") or "")
+        return no_pins(str(told["trouble"]), has_chip=True, details=details)
     return ok("panel", f"held by the daemon, through {told.get('pins') or 'no pins'}")
 
 
-def no_pins(words: str, *, has_chip: bool) -> Finding:
+def no_pins(words: str, *, has_chip: bool, details: str = "") -> Finding:
     """A panel that does not open; a machine without pins may be meant to have none."""
+    words += f" (tried besides: {details})" if details else ""
     if has_chip:
         return fault("panel", words, "[panel] pins and buttons; gpioinfo says who holds a pin")
     advice = "none are needed: voice-appliance press and release do what the button does"

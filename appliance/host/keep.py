@@ -87,6 +87,7 @@ class _Piece:
     number: int
     wall_s: float
     sound: bytes
+    form: Format
     is_last: bool
 
     @property
@@ -135,16 +136,21 @@ class Keeper:
         self._wall = wall
         self._gather_s = gather_s
         self._is_off = False
-        self._limit = form.bytes_of(QUEUE_LIMIT_S)
         self._queue: deque[_Line | _Piece] = deque()
         self._put_bytes = 0  # ever; changed by the house only,
         self._done_bytes = 0  # and this by the thread only, so that neither waits for a lock
         self._wake = trio.Event()
         self._disk = threading.Lock()  # a thread that nobody waits for any more may be at it still
-        self._shelf = _Shelf(folder, int(max_mb * 1e6), max_days * 86400, form, zone)
+        self._shelf = _Shelf(folder, int(max_mb * 1e6), max_days * 86400, zone)
         self._answers = 0
         self._answer: tuple[int, float] | None = None  # number and time of the one that sounds
         self._is_torn = False  # some of it found no room: the rest would not follow
+        self.retune(form)
+
+    def retune(self, form: Format) -> None:
+        """What comes from now on has another rate. No answer sounds. Never waits."""
+        self._form = form
+        self._limit = form.bytes_of(QUEUE_LIMIT_S)
 
     @property
     def is_on(self) -> bool:
@@ -161,7 +167,7 @@ class Keeper:
     def utterance(self, number: int, sound: bytes, wall_s: float) -> None:
         """What somebody said, whole, and when it began. Never waits."""
         if self._has_audio and sound:
-            self._put(_Piece("utterance", number, wall_s, bytes(sound), is_last=True))
+            self._put(_Piece("utterance", number, wall_s, bytes(sound), self._form, is_last=True))
 
     def answer_sound(self, sound: bytes, wall_s: float) -> None:
         """A piece of an answer as it came, odd lengths too; the first begins it. Never waits."""
@@ -172,12 +178,13 @@ class Keeper:
             self._answer = self._answers, wall_s
             self._is_torn = False
         if not self._is_torn:
-            self._is_torn = not self._put(_Piece("answer", *self._answer, sound, is_last=False))
+            piece = _Piece("answer", *self._answer, sound, self._form, is_last=False)
+            self._is_torn = not self._put(piece)
 
     def answer_ended(self) -> None:
         """The answer was played, or stopped; if none sounds nothing happens. Never waits."""
         if self._answer is not None:
-            self._put(_Piece("answer", *self._answer, b"", is_last=True))
+            self._put(_Piece("answer", *self._answer, b"", self._form, is_last=True))
         self._answer = None
 
     def _put(self, item: _Line | _Piece) -> bool:
@@ -251,13 +258,10 @@ class _Kept:
 class _Shelf:
     """The folder. Everything here waits for the disk, and raises what it raises: OSError."""
 
-    def __init__(
-        self, folder: Path, limit: int, limit_s: float, form: Format, zone: tzinfo | None
-    ) -> None:
+    def __init__(self, folder: Path, limit: int, limit_s: float, zone: tzinfo | None) -> None:
         self.folder = folder
         self._limit = limit
         self._limit_s = limit_s
-        self._form = form
         self._zone = zone
         self._is_open = False
         self._kept: list[_Kept] = []  # oldest first
@@ -380,7 +384,7 @@ class _Shelf:
         if piece.sound:
             size = self._parts[piece.kind].size if piece.kind in self._parts else 0
             room = max(min(self._limit, WAV_LIMIT_BYTES) - size, 0)
-            head = b"" if size else self._header()
+            head = b"" if size else _header(piece.form)
             size = _append(self.folder / name, head + piece.sound[:room])
             self._parts[piece.kind] = _Kept(piece.wall_s, name, size)
         if piece.is_last and piece.kind in self._parts:
@@ -389,15 +393,6 @@ class _Shelf:
     def _finish(self, kind: str) -> None:
         with suppress(FileNotFoundError):  # its owner may have taken it
             self._mend_sound(self._parts.pop(kind).name)
-
-    def _header(self) -> bytes:
-        """Of a file without sound; `_mend_sound` says how much there is."""
-        form = self._form
-        rate_bytes = form.rate_hz * form.frame_bytes
-        layout = (16, 1, form.channels, form.rate_hz, rate_bytes, form.frame_bytes)
-        return HEADER.pack(
-            b"RIFF", RIFF_BYTES, b"WAVE", b"fmt ", *layout, 8 * SAMPLE_BYTES, b"data", 0
-        )
 
     def _mend_sound(self, part_name: str) -> None:
         """Whole frames, a true header, its name; or away with it, if there is no sound in it."""
@@ -424,6 +419,13 @@ class _Shelf:
             self._add(name, HEADER.size + sound)
         else:
             part.unlink()
+
+
+def _header(form: Format) -> bytes:
+    """Of a file without sound; `_mend_sound` says how much there is."""
+    rate_bytes = form.rate_hz * form.frame_bytes
+    layout = (16, 1, form.channels, form.rate_hz, rate_bytes, form.frame_bytes)
+    return HEADER.pack(b"RIFF", RIFF_BYTES, b"WAVE", b"fmt ", *layout, 8 * SAMPLE_BYTES, b"data", 0)
 
 
 def _append(path: Path, raw: bytes, *, whole: bool = False) -> int:

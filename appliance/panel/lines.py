@@ -90,7 +90,7 @@ class GpiodFactory(LocalPiFactory):  # type: ignore[misc]  # gpiozero is untyped
 
 
 def _find_header(paths: list[str], open_chip: OpenChip) -> str:
-    reasons = []
+    reasons, advice = [], "; voice-appliance press does what a button does"
     for path in paths:
         try:
             with open_chip(path) as chip:
@@ -98,10 +98,13 @@ def _find_header(paths: list[str], open_chip: OpenChip) -> str:
                 if label in LABELS or _names_its_lines(chip):
                     return path
                 reasons.append(f"{path} is {label}")
+        except PermissionError as error:
+            reasons.append(f"{path}: {error.strerror}")
+            advice = "; its user has to be in the group that may open it"
         except OSError as error:
             reasons.append(f"{path}: {error.strerror}")
     found = ", ".join(reasons) or "there is no /dev/gpiochip*"
-    raise DeviceError(f"no GPIO chip of a Raspberry Pi: {found}")
+    raise DeviceError(f"no GPIO chip of a Raspberry Pi: {found}{advice}")
 
 
 def _names_its_lines(chip: gpiod.Chip) -> bool:

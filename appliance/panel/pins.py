@@ -4,8 +4,8 @@ The way is the kernel's lines (`lines.py`), which cost nothing while nothing hap
 is not installed or finds no chip it is gpiozero's own choice, lgpio before all others. The settings
 may ask for one by its name, and GPIOZERO_PIN_FACTORY in the environment beats them; what was asked
 for and fails is not replaced by another. Where there is no way gpiozero warns of each that it tried
-and then raises one of many exceptions; here that becomes one `DeviceError` with all the reasons,
-and nothing on stderr.
+and then raises one of many exceptions; here that becomes one `DeviceError` that says why not the
+lines, which is what an owner can mend. The other ways' reasons are its details; nothing on stderr.
 
 lgpio calls back in a thread of its own, where nothing of ours may be touched: its news are handed
 to trio's thread. With the kernel's lines they are read there in the first place.
@@ -168,7 +168,7 @@ def find_way(choice: str = "auto") -> str:
         try:
             Device.pin_factory = _reach(wanted)
         except DeviceError as error:
-            raise DeviceError(f"no way to the pins: {error}") from error
+            raise DeviceError(f"no way to the pins: {error}", details=error.details) from error
         except _library_errors() as error:
             raise DeviceError(f"no way to the pins: {wanted}: {_words(error)}") from error
         log.info("The pins are reached through %s.", _name(Device.pin_factory))
@@ -190,8 +190,10 @@ def _reach(wanted: str) -> Any:
         raise DeviceError(f"gpiozero knows none that is called {wanted!r}")
     try:
         return _reach_lines()
-    except (DeviceError, ImportError) as error:
-        reasons = [f"gpiod: {error}"]
+    except DeviceError as error:
+        reason = str(error)
+    except ImportError as error:
+        reason = f"{error}; deploy/install.sh brings gpiod"
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
@@ -199,7 +201,8 @@ def _reach(wanted: str) -> Any:
                 Device.ensure_pin_factory()
         except _library_errors() as error:
             tried = [str(it.message).removeprefix("Falling back from ") for it in told]
-            raise DeviceError("; ".join([_words(error), *reasons, *tried])) from error
+            details = "; ".join([*tried, _words(error)])
+            raise DeviceError(reason, details=details) from error
     return Device.pin_factory
 
 

@@ -54,7 +54,6 @@ class Answers:
         self.read_bytes = 0  # and how much of it was given to the card
         self.gaps = 0  # silences within answers
         self._form = form
-        self._prebuffer = form.bytes_of(prebuffer_s)
         self._prebuffer_s = prebuffer_s
         self._queue: deque[memoryview] = deque()
         self._waiting = 0
@@ -66,6 +65,15 @@ class Answers:
         self._last_sound_s = 0.0
         self._cut_after: int | None = None  # no text up to this utterance ends the cut
         self._stopped_itself = False
+        self.retune(form)
+
+    def retune(self, form: Format) -> None:
+        """The wire has another rate from now on. Nothing sounds or waits."""
+        assert self.dry
+        self.discarded_bytes = form.bytes_of(self._form.seconds_of(self.discarded_bytes))
+        self._form = form
+        self._prebuffer = form.bytes_of(self._prebuffer_s)
+        self._clear()
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────
 

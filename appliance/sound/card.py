@@ -36,6 +36,7 @@ import trio
 
 from appliance.errors import DeviceError
 from appliance.sound import kernel
+from appliance.sound.complaints import said_once
 from appliance.sound.names import RATES_HZ, advice, bare, missing
 from appliance.sound.pcm import Chain, Format, Sample
 
@@ -51,20 +52,18 @@ def native_rates(name: str, *, capture: bool) -> set[int] | None:
 
     Of a bare card (`hw`, `plughw`) all of them are told; of another name the one that its hardware
     runs at when it is asked for the best; behind a sound server any will do.
+
+    Raises:
+        DeviceError: it does not open.
     """
     kind = alsaaudio.PCM_CAPTURE if capture else alsaaudio.PCM_PLAYBACK
-    try:
-        pcm = _open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)
-    except DeviceError as error:
-        log.warning("no rate can be found: %s", error)
-        return None
-    with contextlib.closing(pcm):
+    with contextlib.closing(_open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)) as pcm:
         try:
             info: dict[str, Any] = pcm.info()
             if bare(name):
                 return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
         except alsaaudio.ALSAAudioError as error:
-            log.warning("no rate can be found: %r: %s", name, error)
+            log.info("%r does not tell its rates: %s", name, error)
             return None
         runs = _hardware(info, capture=capture)
     if runs is not None:
@@ -88,16 +87,17 @@ def _open(kind: int, name: str, rate_hz: int, period_frames: int) -> Any:
     if words := missing(name, kernel.card_ids()):  # ALSA would tell the journal, at each try
         raise DeviceError(f"{name!r} does not open: {words}")
     try:
-        return alsaaudio.PCM(
-            type=kind,
-            mode=alsaaudio.PCM_NONBLOCK,
-            device=name,
-            rate=rate_hz,
-            channels=1,
-            format=alsaaudio.PCM_FORMAT_S16_LE,
-            periodsize=period_frames,
-            periods=BUFFER_PERIODS,
-        )
+        with said_once(name):
+            return alsaaudio.PCM(
+                type=kind,
+                mode=alsaaudio.PCM_NONBLOCK,
+                device=name,
+                rate=rate_hz,
+                channels=1,
+                format=alsaaudio.PCM_FORMAT_S16_LE,
+                periodsize=period_frames,
+                periods=BUFFER_PERIODS,
+            )
     except alsaaudio.ALSAAudioError as error:
         words = f"{name!r} does not open: {str(error).removesuffix(f' [{name}]')}"
         if os.strerror(errno.EBUSY) in str(error):
@@ -112,8 +112,7 @@ def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
     if rate != rate_hz:
         raise DeviceError(
             f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz:"
-            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found at the"
-            " next start"
+            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found"
         )
     if sample not in Sample.__members__:
         raise DeviceError(f"{name!r} grants {sample} only; a plughw:CARD=… name converts")
@@ -142,7 +141,6 @@ def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> C
             f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
             f" {form.rate_hz} Hz without a filter, which spoils speech: install"
             f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz}, or 0 to have one found"
-            " at the next start"
         )
     return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 

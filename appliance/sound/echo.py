@@ -28,6 +28,7 @@ from operator import mul
 from typing import Any, Protocol
 
 from appliance.errors import ConfigError
+from appliance.sound.names import ECHO_RATES_HZ
 from appliance.sound.pcm import SAMPLE_BYTES, Format
 
 FRAMES_PER_S = 100
@@ -39,7 +40,7 @@ AUDIBLE = 100.0  # root mean square: a frame of the reference that is louder has
 
 
 class Canceller(Protocol):
-    """Takes 10 ms at a time, s16le, one channel. Never waits."""
+    """Takes 10 ms at a time, s16le, one channel: so a frame's length says its rate. Never waits."""
 
     name: str
 
@@ -70,8 +71,6 @@ class Echo:
     ) -> None:
         self.canceller = canceller
         self.frames = 0  # of the microphone that the canceller was given, ever
-        self._frame = form.rate_hz // FRAMES_PER_S * SAMPLE_BYTES
-        self._form = form
         self._look = look
         self._clock = clock
         self._near = bytearray()  # heard, and less than a frame
@@ -81,6 +80,16 @@ class Echo:
         self._near_s = -math.inf  # when the newest piece of the microphone came
         self._is_audible = False  # what was played last
         self._before = self._after = 0.0  # power of the microphone while something was played
+        self.retune(form)
+
+    def retune(self, form: Format) -> None:
+        """The sound has another rate from now on: the line begins anew."""
+        self._form = form
+        self._frame = form.rate_hz // FRAMES_PER_S * SAMPLE_BYTES
+        self._near.clear()
+        self._far.clear()
+        self._near_end = self._far_end = 0
+        self._near_s = -math.inf
 
     @property
     def delay_ms(self) -> float:
@@ -191,7 +200,7 @@ class WebRtc:
 
     name = "webrtc"
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self) -> None:
         try:
             from livekit import rtc  # noqa: PLC0415  # only where it is wanted
 
@@ -201,8 +210,6 @@ class WebRtc:
                 [f'[audio] echo = "webrtc": livekit does not load: {error}']
             ) from error
         self._rtc: Any = rtc
-        self._rate_hz = rate_hz
-        self._samples = rate_hz // FRAMES_PER_S
 
     def played(self, frame: bytes) -> None:
         """What has left the speaker."""
@@ -216,5 +223,6 @@ class WebRtc:
         return bytes(wrapped.data)
 
     def _wrap(self, frame: bytes) -> Any:
-        assert len(frame) == self._samples * SAMPLE_BYTES
-        return self._rtc.AudioFrame(bytearray(frame), self._rate_hz, 1, self._samples)
+        samples = len(frame) // SAMPLE_BYTES
+        assert samples * FRAMES_PER_S in ECHO_RATES_HZ
+        return self._rtc.AudioFrame(bytearray(frame), samples * FRAMES_PER_S, 1, samples)

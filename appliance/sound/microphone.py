@@ -81,14 +81,12 @@ class Microphone:
         self._is_to_forget = False  # what the card has by now is not to be heard
         self._heard = heard
         self._stirred = trio.Event()
-        self._plug = Plug(
-            "microphone", opens, self._record, found=found, lost=lost, stir=self._stir
-        )
+        self.plug = Plug("microphone", opens, self._record, found=found, lost=lost, stir=self._stir)
 
     def on(self) -> None:
         """Record from now on. Never waits."""
         if not self._is_on:
-            self._plug.moved()  # nobody had anything to look after until now
+            self.plug.moved()  # nobody had anything to look after until now
         self._is_on = True
         self._stir()
 
@@ -102,19 +100,19 @@ class Microphone:
 
     def is_alive(self) -> bool:
         """Whether somebody looks after the card while it is to record."""
-        return self._plug.is_alive(busy=self._is_on)
+        return self.plug.is_alive(busy=self._is_on)
 
     def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
-        self._plug.cards_changed()
+        self.plug.cards_changed()
 
     def status(self) -> dict[str, object]:
         """What is known of the card; see `Plug.status`."""
-        return self._plug.status()
+        return self.plug.status()
 
     async def run(self) -> None:
         """Open, record, and open again when the card fails. Lives as long as the box."""
-        await self._plug.run()
+        await self.plug.run()
 
     def _stir(self) -> None:
         self._stirred.set()
@@ -122,22 +120,26 @@ class Microphone:
     async def _record(self, card: Capture) -> None:
         while True:
             while not self._is_on:
+                if self.plug.is_to_close:
+                    return
                 self._stirred = trio.Event()
-                with trio.move_on_after(self._plug.look_s):
+                with trio.move_on_after(self.plug.look_s):
                     await self._stirred.wait()
                 card.check()
             card.start()
             self._is_to_forget = False
             await self._record_on(card)
             card.stop()
+            if self.plug.is_to_close:
+                return
 
     async def _record_on(self, card: Capture) -> None:
         stalls_s = trio.current_time() + STALL_S
         while True:
-            self._plug.moved()
+            self.plug.moved()
             with trio.CancelScope(deadline=stalls_s):
                 await card.wait()
-            if not self._is_on or self._is_to_forget:
+            if not self._is_on or self._is_to_forget or self.plug.is_to_close:
                 return
             if trio.current_time() >= stalls_s:  # what there may be by now is old
                 raise DeviceError(f"nothing came for {STALL_S:.0f} s")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 RATES_HZ = (16000, 24000, 48000, 32000, 44100, 8000)  # the best first
+ECHO_RATES_HZ = (8000, 16000, 32000, 48000)  # of WebRTC's canceller: others it would convert
 _OF_CARDS = frozenset({"hw", "plughw", "default", "sysdefault", "front", "dmix", "dsnoop"})
 
 

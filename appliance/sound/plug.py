@@ -12,11 +12,14 @@ A stream that stands still is looked at now and then, because a card that is pul
 nobody wants it says nothing: every 2 s, unless it is the kernel's and the kernel tells. Then every
 30 s, in case it does not (in some containers nothing is ever told); a sound server's end is told
 by nobody, so its streams are looked at as before.
+
+A card that stands still may be wanted back, to be opened at another rate (`tuning.py`): it is
+closed and opened again, of which nothing is told, because nothing was lost.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -52,13 +55,18 @@ class Stream(Protocol):
 S = TypeVar("S", bound=Stream)
 
 
+async def _nothing() -> None:
+    """Nothing is to be done first."""
+
+
 class Plug(Generic[S]):
     """Keeps one card open, as far as there is one.
 
     Args:
         what: "microphone" or "speaker", for the journal.
         opens: opens the card, raising `DeviceError`; it may hold up everything for a while.
-        use: uses an open card until it fails, raising `DeviceError`.
+        use: uses an open card until it fails, raising `DeviceError`; it returns where the card
+            stands still and `is_to_close`.
         found: told when the card is open.
         lost: told when it failed, once each time.
         stir: wakes `use` where it stands still, so that it looks at the card.
@@ -74,7 +82,8 @@ class Plug(Generic[S]):
         lost: Callable[[], None],
         stir: Callable[[], None],
     ) -> None:
-        self._what = what
+        self.what = what
+        self.about_to_open: Callable[[], Awaitable[None]] = _nothing  # may raise DeviceError
         self._opens = opens
         self._use = use
         self._found = found
@@ -88,6 +97,11 @@ class Plug(Generic[S]):
         self._soon: list[float] = []  # the next waits, if not that
         self._changed = trio.Event()
         self._moved_s = 0.0
+        self._is_to_reopen = False
+        self._is_given_back = False  # and not to be opened until that is over
+        self._closed = trio.Event()
+        self._closed.set()
+        self._free = trio.Event()
 
     def cards_changed(self) -> None:
         """The kernel says that a card came or went, and will say so again. Never waits."""
@@ -125,33 +139,75 @@ class Plug(Generic[S]):
             "xruns": self._past_xruns + (self._card.xruns if self._card is not None else 0),
         }
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an open card."""
+        return self._card is not None
+
+    @property
+    def is_to_close(self) -> bool:
+        """Whether the open card is wanted back, as soon as it stands still."""
+        return self._is_to_reopen or self._is_given_back
+
+    def reopen(self) -> None:
+        """Close the card where it stands still, and open it anew. Never waits."""
+        if self.is_open:
+            self._is_to_reopen = True
+            self._stir()
+
+    @asynccontextmanager
+    async def given_back(self) -> AsyncIterator[None]:
+        """No card is open within. Waits until one that is open stands still and was closed."""
+        self._is_given_back = True
+        self._stir()
+        try:
+            await self._closed.wait()
+            yield
+        finally:
+            self._is_given_back = False
+            self._free.set()
+
     async def run(self) -> None:
         """Open, have it used, and open again when it fails."""
         while True:
+            while self._is_given_back:
+                self._free = trio.Event()
+                await self._free.wait()
             try:
+                await self.about_to_open()
                 card = self._opens()
             except DeviceError as error:
                 self._lose(error)
             else:
                 self._retry_s, self._soon = RETRY_MIN_S, []
-                with closing(card):
-                    await self._have_used(card)
+                if await self._have_used(card):
+                    continue
             await self._wait_for_next()
 
-    async def _have_used(self, card: S) -> None:
-        self._card, self._trouble = card, ""
-        self._found()
-        try:
-            await self._use(card)
-        except DeviceError as error:
-            self._past_xruns += card.xruns
-            self._lose(error)
+    async def _have_used(self, card: S) -> bool:
+        """Whether the card has been given back, and had not failed."""
+        self._closed = trio.Event()
+        with closing(card):
+            self._card, self._trouble = card, ""
+            self._found()
+            try:
+                await self._use(card)
+            except DeviceError as error:
+                self._past_xruns += card.xruns
+                self._lose(error)
+                is_well = False
+            else:
+                self._past_xruns += card.xruns
+                self._card, is_well = None, True
+        self._is_to_reopen = False
+        self._closed.set()
+        return is_well
 
     def _lose(self, error: DeviceError) -> None:
         self._card = None
         is_news, self._trouble = not self._trouble, str(error)
         if is_news:
-            log.warning("the %s is gone: %s", self._what, error)
+            log.warning("the %s is gone: %s", self.what, error)
             self._lost()
 
     async def _wait_for_next(self) -> None:

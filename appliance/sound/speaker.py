@@ -22,9 +22,9 @@ import trio
 
 from appliance.errors import DeviceError
 from appliance.sound.answer import Answers
-from appliance.sound.edges import Edges, padded
+from appliance.sound.edges import Edges, Glide, padded
 from appliance.sound.microphone import STALL_S
-from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format, amplified, to_card
+from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format, to_card
 from appliance.sound.plug import Plug
 from appliance.sound.voice import Voice
 from appliance.sound.volume import Gains
@@ -115,7 +115,7 @@ class Speaker:
         self._dry = dry
         self._began = began
         self._edge_s = edge_s
-        self._edges = Edges(0)
+        self._edges, self._glide = Edges(0), Glide(0)
         self._lead_in_s = lead_in_s
         self._lead_in = 0  # frames of it that are still to be written
         self._tap = _Tap(played) if played is not None else None
@@ -153,6 +153,11 @@ class Speaker:
         """What is known of the card; see `Plug.status`."""
         return self._plug.status()
 
+    @property
+    def plug(self) -> Plug[Playback]:
+        """What keeps the card open."""
+        return self._plug
+
     def look(self) -> bool:
         """Hand on what has left the card by now; whether more may follow. Never waits."""
         if self._runs and self._card is not None and self._tap is not None:
@@ -188,7 +193,8 @@ class Speaker:
         await self._plug.run()
 
     async def _use(self, card: Playback) -> None:
-        self._card, self._edges = card, Edges(card.form.frames_of(self._edge_s))
+        frames = card.form.frames_of(self._edge_s)
+        self._card, self._edges, self._glide = card, Edges(frames), Glide(frames)
         self._lump = 0 if card.chain.is_kernels else card.period_frames
         try:
             await self._play(card)
@@ -201,6 +207,8 @@ class Speaker:
                 await self._wait_until(
                     min(self._answers.flows_s, trio.current_time() + self._plug.look_s)
                 )
+                if self._plug.is_to_close:
+                    return
                 card.check()
             self._start(card)
             while self._runs:
@@ -257,6 +265,7 @@ class Speaker:
         self._runs, self._written, self._first_real, self._last_real = True, 0, 0, 0
         self._out, self._moved_s = -1, trio.current_time()
         self._edges.start()
+        self._glide.start()
         if self._tap is not None:
             self._tap.start()
         self._lead_in = card.form.frames_of(self._lead_in_s)
@@ -291,7 +300,7 @@ class Speaker:
     def _give(self, card: Playback, room: int) -> None:
         """Sound for so many frames, behind the lead-in and the rise to it."""
         gain = self._gains.cues if self._answers.is_own else self._gains.answers
-        sound = amplified(self._answers.read(room * SAMPLE_BYTES), gain)
+        sound = self._glide.amplified(self._answers.read(room * SAMPLE_BYTES), gain)
         is_first, follows = not self._last_real, self._written == self._last_real > 0
         self._write(card, padded(self._edges.before(sound), self._lead_in) + sound)
         self._lead_in, self._last_real = 0, self._written

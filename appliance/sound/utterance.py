@@ -102,9 +102,8 @@ class Utterances:
         self.lost_bytes = 0  # let go unsent and untaken
         self._form = form
         self._streams = streams
-        self._limit = form.bytes_of(limit_s + preroll_s)
-        self._preroll_limit = form.bytes_of(preroll_s)
-        self._judged_bytes = form.bytes_of(JUDGED_S)
+        self._limit_s = limit_s
+        self._preroll_s = preroll_s
         self._preroll = bytearray()
         self._queue: deque[Utterance] = deque()
         self._open: Utterance | None = None
@@ -112,6 +111,19 @@ class Utterances:
         self._newest_ended = 0
         self._heard: list[Utterance] = []  # whose text came, and no answer yet
         self._owed = 0  # the utterance that was taken without its text, which may still come
+        self.retune(form)
+
+    def retune(self, form: Format) -> None:
+        """The sound has another rate from now on. Nothing of it is kept, or the preroll at most."""
+        assert not self.keeps
+        self.heard_bytes = form.bytes_of(self._form.seconds_of(self.heard_bytes))
+        self.lost_bytes = form.bytes_of(self._form.seconds_of(self.lost_bytes))
+        self._form = form
+        self._limit = form.bytes_of(self._limit_s + self._preroll_s)
+        self._preroll_limit = form.bytes_of(self._preroll_s)
+        self._judged_bytes = form.bytes_of(JUDGED_S)
+        self._queue.clear()
+        self._preroll.clear()
 
     # ── what the conversation asks ───────────────────────────────────────────────────────────
 
@@ -119,6 +131,11 @@ class Utterances:
     def pending(self) -> bool:
         """An ended utterance has not been taken."""
         return any(one.ended_s is not None and not one.erased for one in self._queue)
+
+    @property
+    def keeps(self) -> bool:
+        """There is sound that is said, is to be sent, or may have to be sent again."""
+        return self.is_open or self.pending or self.unanswered
 
     @property
     def unanswered(self) -> bool:

@@ -6,6 +6,7 @@ answer begin stops it first. Of the answers' own rules nothing is changed.
 """
 
 from appliance.sound.answer import Answers
+from appliance.sound.edges import EDGE_S, edge
 from appliance.sound.pcm import Format
 
 
@@ -16,6 +17,12 @@ class Voice:
         self._form = form
         self._answers = answers
         self._own: memoryview | None = None  # what is left of it; None: it does not sound
+        self._last = 0  # the sample of it that was read last, if no silence follows
+
+    def retune(self, form: Format) -> None:
+        """The card has another rate from now on. Nothing sounds."""
+        assert not self.sounding
+        self._form = form
 
     # ── the box's side ───────────────────────────────────────────────────────────────────────
 
@@ -31,6 +38,11 @@ class Voice:
             Whether it will be: not over an answer.
         """
         if self._answers.dry and sound:
+            if self._own is not None:
+                first = memoryview(sound).cast("h")[0]
+                sound = edge(self._last, first, self._form.frames_of(EDGE_S)) + sound
+            else:
+                self._last = 0
             self._own = memoryview(sound)
             return True
         return False
@@ -74,10 +86,13 @@ class Voice:
             return self._answers.read(limit_bytes)
         limit_bytes -= limit_bytes % self._form.frame_bytes
         sound, self._own = bytes(self._own[:limit_bytes]), self._own[limit_bytes:]
+        if sound:
+            self._last = memoryview(sound).cast("h")[-1]
         return sound
 
     def starve(self) -> None:
         """Nothing flowed in time: the card is given silence."""
+        self._last = 0
         if self._own is None:
             self._answers.starve()
 

@@ -4,7 +4,8 @@
 really given, with the times; `echo` lets the one into the other. Its two streams are obedient:
 they grant what was asked, are never late, and count to the sample in virtual time. `unplug`,
 `plug`, `stall` and `go_on` do what fingers and sound servers do; microphone and speaker are two
-cards where that is asked for.
+cards where that is asked for. `rates` are those that they have: another one is converted, but not
+where `is_bare`. What is open has one rate, and so has the room then.
 """
 
 import math
@@ -13,10 +14,12 @@ from array import array
 import trio
 
 from appliance.errors import DeviceError
+from appliance.sound.names import RATES_HZ
 from appliance.sound.pcm import SAMPLE_BYTES, Chain, Format
 
 BUFFER_PERIODS = 10
 KINDS = ("microphone", "speaker")
+UNPLUGGED = "the stand-in card is unplugged"
 
 
 class Room:
@@ -28,6 +31,11 @@ class Room:
         self.pulled: set[str] = set()  # of "microphone" and "speaker"
         self.opened = 0  # streams that were opened, ever
         self.streams: list[_Stream] = []  # those that are open
+        self.rates: dict[str, set[int]] = {}  # of KINDS; any, if it is not there
+        self.is_bare = False  # the cards convert nothing
+        self.is_one_clock = False  # a half that is open leaves the other one its rate only
+        self.asked: list[str] = []  # the cards that were asked for their rates, in order
+        self._period_s = period_s
         self.stood_still = 0  # frames for which the card has stood still, ever
         self.given: list[tuple[float, bytearray]] = []  # as `heard`, as far as was looked
         self._stalled_at: int | None = None
@@ -119,21 +127,57 @@ class Room:
             for stream in self.streams:
                 stream.stir()
 
-    def open_microphone(self) -> "StandinCapture":
-        """A capture stream.
+    def native_rates(self, kind: str) -> set[int] | None:
+        """The rates that the card of a kind has, if neither of its streams leaves it no choice.
 
         Raises:
             DeviceError: the card is unplugged.
         """
+        self.asked.append(kind)
+        if kind in self.pulled:
+            raise DeviceError(UNPLUGGED)
+        assert kind not in {stream.kind for stream in self.streams}, "it is open"
+        has = self.rates.get(kind, set(RATES_HZ))
+        return has & {self.form.rate_hz} if self.streams and self.is_one_clock else has
+
+    def open_microphone(self, rate_hz: int = 0) -> "StandinCapture":
+        """A capture stream, at so many Hz, or at the rate that the room has.
+
+        Raises:
+            DeviceError: the card is unplugged, or has not that rate and converts nothing.
+        """
+        self._run_at(rate_hz)
         return StandinCapture(self)
 
-    def open_speaker(self) -> "StandinPlayback":
-        """A playback stream.
+    def open_speaker(self, rate_hz: int = 0) -> "StandinPlayback":
+        """A playback stream; as `open_microphone`."""
+        self._run_at(rate_hz)
+        return StandinPlayback(self)
+
+    def _run_at(self, rate_hz: int) -> None:
+        """The whole room: what was said or heard at another rate before is forgotten."""
+        if rate_hz in (0, self.form.rate_hz):
+            return
+        assert not self.streams, "both halves have the same rate"
+        self.form = Format(rate_hz)
+        self.period_frames = self.form.frames_of(self._period_s)
+        self.stood_still = 0
+        self._said.clear()
+        self.given.clear()
+
+    def chain(self, kind: str) -> Chain:
+        """What runs beneath a stream of a kind.
 
         Raises:
-            DeviceError: the card is unplugged.
+            DeviceError: the card has not the room's rate, and converts nothing.
         """
-        return StandinPlayback(self)
+        rate_hz = self.form.rate_hz
+        has = self.rates.get(kind, {rate_hz})
+        if rate_hz in has:
+            return Chain(rate_hz)
+        if self.is_bare:
+            raise DeviceError(f"the stand-in card grants {max(has)} Hz; wanted is {rate_hz} Hz")
+        return Chain(max(has), converter="speexrate")
 
 
 class _Stream:
@@ -141,7 +185,6 @@ class _Stream:
 
     def __init__(self, room: Room) -> None:
         self.form = room.form
-        self.chain = Chain(self.form.rate_hz)
         self.xruns = 0
         self.period_frames = room.period_frames
         self.buffer_frames = room.period_frames * BUFFER_PERIODS
@@ -149,13 +192,14 @@ class _Stream:
         self._dead = self.kind in room.pulled
         self._stirred = trio.Event()
         self.check()
+        self.chain = room.chain(self.kind)
         room.opened += 1
         room.streams.append(self)
 
     def check(self) -> None:
         """Fail as an unplugged card does, or one that was given back."""
         if self._dead:
-            raise DeviceError("the stand-in card is unplugged")
+            raise DeviceError(UNPLUGGED)
 
     def die(self) -> None:
         """It is pulled out, or given back."""

@@ -23,6 +23,8 @@ DOUBLE_S = 12  # and the other voice from here on
 ECHO_DB = -6.0  # as loud as that voice
 ODD_PIECES = (1, 37, 160, 2560, 333, 320, 959)  # samples; a sound server was seen to give these
 Sound = Any  # an array of numpy: floats, in steps of 16 bit
+# The sizes of their pieces, the lumps in which the speaker's count moves, another rate before this.
+Cards = tuple[tuple[int, ...], int, int]
 
 
 def voice(dice: Any, rate_hz: int, seconds: float, level_db: float) -> Sound:
@@ -80,11 +82,19 @@ def pieces(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         at, turn = at + size, turn + 1
 
 
-def cancelled(
-    rate_hz: int, played: Sound, heard: Sound, sizes: tuple[int, ...], lump: int = 1
-) -> tuple[Sound, Echo]:
+def lived_at(rate_hz: int) -> WebRtc:
+    """One that has worked for a second at that rate, as before another card was put in."""
+    canceller, frame = WebRtc(), bytes(rate_hz // 50)
+    for _ in range(100 if rate_hz else 0):
+        canceller.played(frame)
+        canceller.heard(frame)
+    return canceller
+
+
+def cancelled(rate_hz: int, played: Sound, heard: Sound, cards: Cards) -> tuple[Sound, Echo]:
+    sizes, lump, was_hz = cards
     wire = Wire(rate_hz, raw(played), lump)
-    echo = Echo(WebRtc(rate_hz), Format(rate_hz), look=wire.look, clock=wire.clock)
+    echo = Echo(lived_at(was_hz), Format(rate_hz), look=wire.look, clock=wire.clock)
     wire.tell = echo.played
     microphone, out = raw(heard), bytearray()
     echo.hear(bytes(rate_hz // 50 * 2))  # a moment before the speaker begins to move
@@ -118,7 +128,7 @@ def similarity(rate_hz: int, one: Sound, other: Sound) -> tuple[float, float]:
     return float(shifts[best]), 1000 * (best - most) / rate_hz
 
 
-def room(seed: int, rate_hz: int, sizes: tuple[int, ...], lump: int) -> dict[str, object]:
+def room(seed: int, rate_hz: int, cards: Cards) -> dict[str, object]:
     dice = np.random.default_rng(seed)
     delay_s, decay_s = dice.uniform(0.001, 0.06), dice.uniform(0.15, 0.4)
     far = voice(dice, rate_hz, SECONDS, -20)
@@ -129,11 +139,11 @@ def room(seed: int, rate_hz: int, sizes: tuple[int, ...], lump: int) -> dict[str
     back = np.fft.irfft(np.fft.rfft(far, count) * np.fft.rfft(way, count), count)[: len(far)]
     noise = dice.standard_normal(len(far)) * 32768 * 10 ** (-65 / 20)
     heard = back * 10 ** (ECHO_DB / 20) + near + noise
-    out, echo = cancelled(rate_hz, far, heard, sizes, lump)
+    out, echo = cancelled(rate_hz, far, heard, cards)
     alone = slice(LEARNT_S * rate_hz, DOUBLE_S * rate_hz)
     both = slice(DOUBLE_S * rate_hz, None)
     alike, _ = similarity(rate_hz, near[both], out[both])
-    clear, _ = cancelled(rate_hz, np.zeros_like(far), near + noise, sizes, lump)
+    clear, _ = cancelled(rate_hz, np.zeros_like(far), near + noise, cards)
     clear_alike, late_ms = similarity(rate_hz, near[both], clear[both])
     return {
         "delay_ms": round(1000 * delay_s, 1),
@@ -151,13 +161,18 @@ def room(seed: int, rate_hz: int, sizes: tuple[int, ...], lump: int) -> dict[str
 
 
 def main() -> None:
-    for rate_hz in (8000, 16000, 32000, 48000):
+    for rate_hz, other_hz in ((8000, 48000), (16000, 48000), (32000, 16000), (48000, 16000)):
         period = rate_hz // 50
-        cards = {"plain": ((period,), 1), "odd": (ODD_PIECES, 1), "lumps": ((period,), period - 7)}
-        for name, (sizes, lump) in cards.items():
+        kinds: dict[str, Cards] = {
+            "plain": ((period,), 1, 0),
+            "odd": (ODD_PIECES, 1, 0),
+            "lumps": ((period,), period - 7, 0),
+            "changed": ((period,), 1, other_hz),
+        }
+        for name, cards in kinds.items():
             for seed in range(2):
                 known = {"rate_hz": rate_hz, "card": name, "seed": seed}
-                print(json.dumps({**known, **room(seed, rate_hz, sizes, lump)}))
+                print(json.dumps({**known, **room(seed, rate_hz, cards)}))
 
 
 if __name__ == "__main__":

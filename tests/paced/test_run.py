@@ -279,14 +279,17 @@ def test_without_pins_everything_works_but_the_panel_which_is_named(house: House
     box = house.start_box(url)
     status = house.status
     assert status["panel"]["state"] == "missing"
-    assert status["panel"]["trouble"].startswith("no way to the pins: ")
+    assert status["panel"]["trouble"].startswith("no way to the pins: no GPIO chip")
+    assert "lgpio" not in status["panel"]["trouble"]
+    assert "lgpio" in status["panel"]["details"]
     assert status["panel"]["pins"] is None
     assert "button or lamp is missing" in status["sentence"]
     with recorded(house) as answer:
         house.question(noise(0.7))
         house.until_phase(Phase.RESTING)
         until(lambda: noise(0.7) in answer.sound)
-    assert "button or lamp is missing" in box.err
+    assert box.err.count("button or lamp is missing") == 1
+    assert "lgpio" not in box.err
     assert box.end() == 0
     until(lambda: agent.told[-1]["event"] == "is gone (1000)")
 
@@ -419,3 +422,29 @@ def test_a_box_without_cards_says_so_and_lives(house: House) -> None:
     assert house.status["phase"] == "asleep"
     assert house.status["trouble"] is None
     assert box.end() == 0
+
+
+def test_where_the_sound_server_comes_late_a_rate_is_found_then_and_it_is_said_once_why(
+    house: House,
+) -> None:
+    _, url = house.start_agent()
+    house.lab.kill_server()
+    settings = f'[agent]\nurl = "{url}"\n[audio]\nrate_hz = 0\n'
+    box = house.run_box(f'{settings}capture = "lab_cap"\nplayback = "lab_play"\n')
+    until(lambda: house.socket.exists() and house.status["phase"] == "trouble")
+    time.sleep(3.5)  # each card is tried twice more
+    assert box.err.count("ALSA lib") <= 2
+    house.lab.restart()
+    until(lambda: house.status["phase"] == "asleep")
+    assert house.status["rate"] == {"rate_hz": 16000, "found": True, "unasked": None}
+
+    check = house.start(
+        "check", "--config", str(house.socket.parent / "config.toml"), "--socket", str(house.socket)
+    )
+    assert check.popen.wait(LIMIT_S) == 0
+    assert "rate_hz = 0: the daemon that runs has found 16000 Hz" in check.out
+
+    with recorded(house) as answer:
+        house.question(spoken("question.wav"))
+        house.until_phase(Phase.RESTING)
+        until(lambda: spoken("question.wav") in answer.sound)
