@@ -980,16 +980,17 @@ async def test_stopped_amid_an_answer_it_says_no_more_of_it(
         assert client.kinds()[-1] != "AgentAudioDone"
 
 
-async def test_who_does_not_answer_the_close_is_waited_for_a_second(
+async def test_who_reads_nothing_is_waited_for_a_second(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     agent = StandinAgent()
-    near, far = trio.testing.memory_stream_pair()
+    near, far = trio.testing.lockstep_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(agent.serve_stream, far)
         head = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         await near.send_all(f"GET {PATH} HTTP/1.1\r\n{head}\r\n{key}\r\n\r\n".encode())
+        assert b" 101 " in await near.receive_some(4096)
         await trio.sleep(5.0)
         began_s = trio.current_time()
         await agent.go_away()
