@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = typed.Parser(add_help=False)
     everywhere.add_argument(
         "--config", type=Path, metavar="FILE", help=f"the settings (else {SETTINGS})"
     )
     everywhere.add_argument(
         "--socket", type=Path, metavar="PATH", help=f"the control socket (else {_socket()})"
     )
-    printing = argparse.ArgumentParser(add_help=False)
+    printing = typed.Parser(add_help=False)
     printing.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
     parser = typed.Parser(prog="voice-appliance", description="Press, talk, be answered.")
