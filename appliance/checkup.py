@@ -208,11 +208,15 @@ async def look_at_key(patient: Patient, hands: Hands, tell: Tell) -> None:
     """Whether there is a key; it is never told, and only the agent knows whether it is good."""
     command = patient.settings.agent.key_command
     file = patient.key_file
+    seen = doctor.key_told(patient.status or {})
+    if seen.state is doctor.State.FAULT:
+        tell(seen)
+        return
     try:
         found = await hands.authorize()
     except ConfigError as error:
         if patient.status is not None or patient.unit.get("ActiveState") == "active":
-            tell(ok("key", "the running daemon has it"))
+            tell(seen)
         elif file is not None and file.size_bytes:
             tell(ok("key", f"the service takes it from {file.path}"))
         else:

@@ -1,8 +1,9 @@
 """The commands: parse, print, exit. Thin.
 
 Exit status: 0 done, 1 it failed, 2 wrong words, 78 wrong settings (EX_CONFIG, so that systemd
-does not start us again). What a command needs is imported when it runs: `press` must not wait for
-the libraries of the daemon.
+does not start us again). With `--json` what failed is told by an object too, {"error": "..."}, on
+stderr: on stdout are answers and nothing else. What a command needs is imported when it runs:
+`press` must not wait for the libraries of the daemon.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import __version__
+from appliance import __version__, typed
 from appliance.errors import ApplianceError, ConfigError
 
 if TYPE_CHECKING:
@@ -32,16 +33,16 @@ SYSTEM_SOCKET = Path("/run/voice-appliance/control.sock")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    typed.Parser.is_json = "--json" in (sys.argv if argv is None else argv)
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return command(arguments)
     except ConfigError as error:
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
+        typed.tell_error("; ".join(error.faults), "\n".join(error.faults), faults=error.faults)
         return WRONG_SETTINGS
     except ApplianceError as error:
-        print(f"voice-appliance: {error}", file=sys.stderr)
+        typed.tell_error(str(error), f"voice-appliance: {error}")
         return FAILED
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,19 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = typed.Parser(add_help=False)
     everywhere.add_argument(
         "--config", type=Path, metavar="FILE", help=f"the settings (else {SETTINGS})"
     )
     everywhere.add_argument(
         "--socket", type=Path, metavar="PATH", help=f"the control socket (else {_socket()})"
     )
-    printing = argparse.ArgumentParser(add_help=False)
+    printing = typed.Parser(add_help=False)
     printing.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
-    parser = argparse.ArgumentParser(
-        prog="voice-appliance", description="Press, talk, be answered."
-    )
+    parser = typed.Parser(prog="voice-appliance", description="Press, talk, be answered.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     agent = command("agent", "run the stand-in agent alone, on loopback", _agent)
     agent.add_argument("--host", default="127.0.0.1", help="a loopback address (%(default)s)")
-    agent.add_argument("--port", type=_port, default=8765, help="0 finds one (%(default)s)")
+    agent.add_argument("--port", type=typed.port, default=8765, help="0 finds one (%(default)s)")
     trusted = "speak TLS, with a certificate made now; [agent] ca_file = FILE trusts it"
     agent.add_argument("--ca-file", type=Path, metavar="FILE", help=trusted)
     agent.epilog = "In a prompt or a question, 'call NAME {…}' has it call that function."
@@ -95,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command("check", "read the settings and the key, and say what is wrong", _check)
     command("doctor", "look at everything, and say what is wrong and what to do", _doctor)
     kits = command("kits", "the boards that [panel] kit knows, or all of one", _kits)
-    kits.add_argument("kit", metavar="KIT", nargs="?", type=_kit)
+    kits.add_argument("kit", metavar="KIT", nargs="?", type=typed.kit)
     _add_what_a_daemon_is_asked(command)
     return parser
 
@@ -111,35 +110,12 @@ def _add_what_a_daemon_is_asked(command: Callable[..., argparse.ArgumentParser])
     command("spend", "what open connections have cost", _ask)
     said = (("say", "let the agent say this"), ("ask", "ask the agent this"))
     for name, words in (*said, ("prompt", "give the agent another prompt")):
-        command(name, words, _ask).add_argument("text", metavar="TEXT")
+        command(name, words, _ask).add_argument("text", metavar="TEXT", type=typed.text)
     volume = command("volume", "how loud the box speaks", _volume)
     said_of_n = "0 (silent) to 100; +N or -N louder or softer by so much; without it, what it is"
-    volume.add_argument("level", metavar="N", type=_level, nargs="?", help=said_of_n)
-    command("voice", "give the agent another voice", _ask).add_argument("model", metavar="MODEL")
-
-
-def _port(text: str) -> int:
-    port = int(text) if text.isdecimal() else -1
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError("wanted 0 to 65535")
-    return port
-
-
-def _level(text: str) -> dict[str, int]:
-    try:
-        return {"change" if text[:1] in ("+", "-") else "level": int(text)}
-    except ValueError:
-        raise argparse.ArgumentTypeError("wanted N, +N or -N") from None
-
-
-def _kit(name: str) -> str:
-    from appliance.panel import kits
-
-    if name not in kits.KITS:
-        raise argparse.ArgumentTypeError(
-            f"no such kit: {name}; the nearest is {kits.nearest(name)}"
-        )
-    return name
+    volume.add_argument("level", metavar="N", type=typed.level, nargs="?", help=said_of_n)
+    voice = command("voice", "give the agent another voice", _ask)
+    voice.add_argument("model", metavar="MODEL", type=typed.model)
 
 
 def _socket() -> Path:
@@ -178,11 +154,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from appliance import assembly
     from appliance.daemon import Daemon
-    from appliance.host import crash
+    from appliance.host import control, crash
     from appliance.host.journal import Log
 
-    settings = _settings(arguments)
-    parts = assembly.real_parts(settings, os.environ, arguments.socket or _socket())
+    settings, path = _settings(arguments), arguments.socket or _socket()
+    control.expect_free(path)  # before the files of a state that may be another's are read
+    parts = assembly.real_parts(settings, os.environ, path)
     log, recorder = Log(settings.log.level), crash.Recorder()
     faulthandler.enable()  # the watchdog ends who hangs with SIGABRT: then the journal has a stack
 
@@ -341,21 +318,23 @@ def _agent(arguments: argparse.Namespace) -> int:
         file = arguments.ca_file
         tls = None if file is None else certificate.make(file)
         serve = functools.partial(agent.listen, arguments.host, arguments.port, tls=tls)
-        async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve)
-            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-            for path in (PATH, EARLY_PATH):
-                url = f"{'ws' if tls is None else 'wss'}://{host}:{port}{path}"
-                if arguments.json:
-                    _print_json({"event": "listening", "url": url})
-                else:
-                    print(f'listening: [agent] url = "{url}"', flush=True)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                port = await nursery.start(serve)
+                host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+                for path in (PATH, EARLY_PATH):
+                    url = f"{'ws' if tls is None else 'wss'}://{host}:{port}{path}"
+                    if arguments.json:
+                        _print_json({"event": "listening", "url": url})
+                    else:
+                        print(f'listening: [agent] url = "{url}"', flush=True)
+                await anext(signals)
+                await agent.go_away()
+                nursery.cancel_scope.cancel()
 
     try:
         trio.run(listen)
     except BaseExceptionGroup as group:
-        if group.split(KeyboardInterrupt)[1] is None:
-            return 0
         _raise_if_ours(group)
         raise
     return 0
@@ -415,7 +394,7 @@ def _check(arguments: argparse.Namespace) -> int:
             config.key(settings.agent.url, os.environ)
     except ConfigError as error:
         if arguments.json:
-            _print_json({"ok": False, "faults": error.faults})
+            _print_json({"ok": False, "error": "; ".join(error.faults), "faults": error.faults})
             return WRONG_SETTINGS
         raise
     kit = settings.panel.kit

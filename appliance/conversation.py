@@ -30,6 +30,10 @@ Decided here, where the design left room:
   * A failure of the link shows for 30 s or until the next press; *heard nothing* and *no answer*
     for 3 s, and where the microphone opens then, until its sentence has been said. A missing
     microphone or speaker shows until it is back.
+  * In `open` nobody presses to learn why nobody answers. So while its link is to stand and does
+    not, what was last wrong with it shows until it stands, somebody presses or mutes; and the cap
+    as long as the money is spent, from the start on. In `hold` and `tap` the box that failed, or is
+    capped, is asleep after 30 s, and dark: nothing is open and nothing waits; a press tells again.
   * Without a card nobody rests: when the turn is over the box hangs up, in `tap` and `open` at once
     if it only listens. `open` dials again when the card is back, and not before.
   * Backoff starts anew with a press and with an answer that was played, not with a connection that
@@ -299,7 +303,7 @@ class Cell(Enum):
     RENEW = "hang up and dial again"
     RENEW_LATER = "renew it after this"
     OPENED = "listen, if it is open"
-    OPEN_UP = "listen, dial, if it is to be open"
+    OPEN_UP = "listen, dial, if it is to be open; at the cap: trouble"
     HANG_UP_MUTED = "hang up, sleep, if it is muted"
     APPEND = "discard the awaited answer, listen; unconnected: one more utterance"
     INTERRUPT = "silence, listen"
@@ -350,7 +354,8 @@ class Cell(Enum):
     HANG_UP_AFTER = "hang up after the answer"
     HANG_UP_NOW = "silence, hang up"
     CAP_IN_QUIET = "hang up after the turn; trouble: cap reached"
-    LOST_ASLEEP = "redial, if it is open"
+    LOST_ASLEEP = "trouble, redial, if it is to be open"
+    SHOW_CAP = "trouble: cap reached, if it is to be open"
     EAR_LOST = "hang up; trouble: microphone missing"
     END_DEAF = "as a release, unheard"
     MOUTH_LOST = "hang up; trouble: speaker missing"
@@ -451,6 +456,7 @@ _OPEN: Mapping[Event, Row] = {
     E.LINK_UP:          (C.OPENED,      C.CONNECTED,       C.CONNECTED,     C.CONNECTED,     C.OPENED,        C.OPENED),
     E.LINK_LOST:        (C.LOST_ASLEEP, C.KEEP_AND_REDIAL, C.RESEND,        C.PLAY_OUT,      C.FALL_ASLEEP,   C.LOST_IN_TROUBLE),
     E.REDIAL_DUE:       (C.DIAL_NOW,    C.DIAL_NOW,        C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW,      C.DIAL_NOW),
+    E.CAP_REACHED:      (C.SHOW_CAP,    C.CAP_IN_QUIET,    C.HANG_UP_AFTER, C.HANG_UP_AFTER, C.HANG_UP_CAPPED, C.HANG_UP_AFTER),
     E.UNMUTED:          (C.OPEN_UP,     _,                 C.OPEN_EAR,      C.OPEN_EAR,      C.REOPEN,        _),
     E.QUIET_OVER:       (_,             _,                 _,               _,               C.HANG_UP_MUTED, _),
 }

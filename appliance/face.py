@@ -10,6 +10,7 @@ from typing import Protocol
 import trio
 
 from appliance import __version__
+from appliance.agent.messages import CannotSay, EndTurn
 from appliance.brief import Brief
 from appliance.errors import DeviceError, Trouble
 from appliance.host.spend import Meter
@@ -76,6 +77,8 @@ class Face:
         words = self._talk.phase.value
         if self._talk.trouble is not None:
             words += f": {self._talk.trouble.sentence}"
+        if self._talk.capped and self._talk.trouble is not Trouble.CAP_REACHED:
+            words += f"; {Trouble.CAP_REACHED.sentence}"
         if self._talk.muted:
             words += "; muted"
         for trouble in dict.fromkeys(self._complaints.values()):
@@ -132,12 +135,13 @@ class Face:
             watcher(told)
 
     def status(self, request_id: str) -> dict[str, object]:
-        """What is true now. Seconds are floats; money is in US dollars."""
+        """What is true now, at `t`. Seconds are floats; money is in US dollars."""
         now_s = trio.current_time()
         talk, config = self._talk, self._parts.config
         microphone, speaker = self._house.card_status()
         seconds_of = self._house.tuning.form.seconds_of
         return {
+            "t": self._parts.clock(),
             "phase": talk.phase.value,
             "link": talk.link.value,
             "look": self.look.name,
@@ -181,7 +185,7 @@ class Face:
             "echo": self._echo(),
             "panel": self._panel(),
             "dialect": self._house.brief.dialect.NAME,
-            "can_force_end_turn": self._house.brief.can_force_end_turn,
+            "can_force_end_turn": self._can_force_end_turn(),
             "version": __version__,
             "uptime_s": round(now_s - self._started_s, 3),
         }
@@ -196,6 +200,14 @@ class Face:
             "kit": panel.kit or None,
             "lamp": panel.lamp.kind,
         }
+
+    def _can_force_end_turn(self) -> bool:
+        """Whether the dialect has words for it, and no server has refused them."""
+        try:
+            self._house.brief.dialect.encode(EndTurn())
+        except CannotSay:
+            return False
+        return self._house.brief.can_force_end_turn
 
     def _state_of_panel(self) -> str:
         troubles = self._complaints.values()

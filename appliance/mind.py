@@ -42,16 +42,12 @@ from appliance.conversation import (
 )
 from appliance.errors import Retry, Trouble
 
-# Deadlines that are let go together: of an utterance, of an awaited answer, of quiet and trouble.
+# Deadlines that are let go together: of an utterance, its text, an awaited answer, a session, and
+# of quiet and trouble.
 _TURN = (Event.TAP_OVER, Event.TAIL_OVER, Event.TURN_FULL)
-_AWAITING = (Event.THINK_OVER, Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
-_OF_LINK = (
-    Event.TEXT_LATE,
-    Event.TEXT_MISSING,
-    Event.CONVERSATION_OVER,
-    Event.LAST_OVER,
-    Event.RENEWAL_DUE,
-)
+_TEXT = (Event.TEXT_LATE, Event.TEXT_MISSING)
+_AWAITING = (Event.THINK_OVER, *_TEXT, Event.WAIT_OVER)
+_SESSION = (Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE)
 _ATTENDED = {Event.PRESSED, Event.RELEASED, Event.USER_SPOKE, Event.USER_TEXT, Event.ASKED}
 _IDLE = (Event.QUIET_OVER, Event.SOUND_OVER, Event.TROUBLE_OVER)
 
@@ -98,8 +94,9 @@ class Conversation:
         self._forgotten = False  # but this session remembers
         self._asked = False  # there is something to say to the agent
         self._again = False  # dial again when the link is down: it was only renewed
-        self._stood = False  # and would stand, but for the cap
-        self._stands = False  # `open`: the link is to stand, whatever happens
+        self._stands = False  # `open`: the link is wanted
+        self._fault: Trouble | None = None  # and so it does not stand
+        self._barred = False  # nor is dialled before a press
         self._why: Trouble | None = None  # what the event that is being handled says went wrong
         self._now = 0.0
         self._actions: list[Action] = []
@@ -133,6 +130,7 @@ class Conversation:
         self._take_note(event)
         getattr(self, f"_{self._table[event][self.phase].name.lower()}")()
         self._keep_standing()
+        self._keep_trouble()
         if self.link is Link.UP and self.phase is not Phase.TROUBLE:
             self.trouble = None  # what was wrong with the link is over
         return self._actions
@@ -163,13 +161,9 @@ class Conversation:
             case Event.MUTED | Event.UNMUTED:
                 (self._mute if event is Event.MUTED else self._unmute)()
             case Event.STARTED:
-                self._stands = self._talk.mode is Mode.OPEN
+                self._want_link()
             case Event.CAP_REACHED | Event.CAP_LIFTED:
-                was_capped, self.capped = self.capped, event is Event.CAP_REACHED
-                if self.capped and not was_capped:
-                    self._stood, self._stands = self._stands, False
-                elif was_capped and not self.capped:
-                    self._stands = self._stands or self._stood
+                self.capped = event is Event.CAP_REACHED
                 self._disarm(Event.REDIAL_DUE)
             case Event.PERMISSION_ASKED:
                 self.asks_permission = True
@@ -186,6 +180,7 @@ class Conversation:
                 self._untold_s = float("-inf")  # somebody is there
             case Event.LINK_UP:
                 self.link = Link.UP
+                self._fault, self._barred = None, False
                 self._arm(Event.RENEWAL_DUE, RENEWAL_S)
                 if self._talk.max_conversation_s:
                     self._arm(Event.CONVERSATION_OVER, self._talk.max_conversation_s)
@@ -193,9 +188,9 @@ class Conversation:
                 self._stands = False  # somebody has to press again
             case Event.LINK_DOWN | Event.LINK_LOST:
                 self.link = Link.DOWN
+                self._fault = self._why or self._fault
                 self.asks_permission = False
-                self._disarm(Event.PERMISSION_OVER)
-                self._disarm(*_OF_LINK)
+                self._disarm(Event.PERMISSION_OVER, *_TEXT, *_SESSION)
                 self._last = self._forgotten = False
                 if self.muted:
                     self._do(Action.CALL_OFF)
@@ -220,7 +215,7 @@ class Conversation:
     def _note_press(self) -> None:
         """Somebody is there: what was counted and limited begins anew."""
         self._failures, self._untold_s = 0, float("-inf")
-        self._stands = self._talk.mode is Mode.OPEN and not self.capped
+        self._want_link()
         if not self._hold and (self.muted or self.phase is not Phase.SPEAKING):
             self._arm(Event.LONG_PRESS, self._talk.long_press_s)
         if self.link is Link.UP and self._talk.max_conversation_s:
@@ -228,6 +223,10 @@ class Conversation:
         if not self.capped and not self._forgotten:
             self._last = False
             self._disarm(Event.LAST_OVER)
+
+    def _want_link(self) -> None:
+        """In `open`, at its start or by a person: what was wrong is to be seen anew."""
+        self._stands, self._fault, self._barred = self._talk.mode is Mode.OPEN, None, False
 
     def _mute(self) -> None:
         self.muted = True
@@ -254,8 +253,8 @@ class Conversation:
         return self._ear.unanswered and not (self.muted and self.link is not Link.UP)
 
     def _unmute(self) -> None:
-        if self.muted and self._talk.mode is Mode.OPEN:
-            self._stands, self._stood = not self.capped, True
+        if self.muted:
+            self._want_link()
         self.muted = False
 
     def _do(self, *actions: Action) -> None:
@@ -327,6 +326,12 @@ class Conversation:
     def _open_up(self) -> None:
         if self._is_to_stand:
             self._begin()
+        else:
+            self._show_cap()
+
+    def _show_cap(self) -> None:
+        if self._lasting is Trouble.CAP_REACHED:
+            self._fail(Trouble.CAP_REACHED)
 
     def _go_on(self) -> None:
         """Pressed again within the tail: one utterance, not two."""
@@ -404,6 +409,11 @@ class Conversation:
         if self._ending:
             self._do(Action.DISCARD, Action.DROP_ALL)
             self._leave()
+
+    def _close_ear(self) -> None:
+        """In `tap` and `open` it may be open outside of a turn."""
+        if not self._hold:
+            self._do(Action.DISCARD)
 
     def _leave(self) -> None:
         """Go to sleep and let go of the connection, as far as there is one."""
@@ -548,14 +558,25 @@ class Conversation:
 
     def _opened(self) -> None:
         """`open` is connected again, and nobody had pressed."""
-        if self._is_to_stand:
-            self._settle()
-        else:
-            self._not_wanted()
+        (self._settle if self._is_to_stand else self._not_wanted)()
 
     @property
     def _is_to_stand(self) -> bool:
-        return self._stands and not self.muted and not self.missing
+        hindered = self._barred or self.capped or self.muted or self.missing
+        return self._stands and not hindered
+
+    @property
+    def _lasting(self) -> Trouble | None:
+        """Why `open` is not connected. It shows until it is: nobody presses to learn it."""
+        if not self._stands or self.muted or self.missing:
+            return None
+        return Trouble.CAP_REACHED if self.capped else self._fault
+
+    def _keep_trouble(self) -> None:
+        """Any other ends by itself, but for a missing card."""
+        lasts = self.trouble in {self._lasting, *HARDWARE} or self.armed(Event.TROUBLE_OVER)
+        if self.phase is Phase.TROUBLE and not lasts:
+            self._arm(Event.TROUBLE_OVER, SHOW_S)
 
     def _keep_standing(self) -> None:
         """`open` comes back by itself, if nothing else has asked for it."""
@@ -598,8 +619,8 @@ class Conversation:
     def _redial(self) -> bool:
         """Arm the next dial; False if it waits for a person."""
         assert self._why is not None
-        if self._why.retry is Retry.ON_PRESS or self.capped:
-            self._stands = False
+        self._barred = self._why.retry is Retry.ON_PRESS
+        if self._barred or self.capped:
             return False
         self._arm_redial(self._why.retry)
         return True
@@ -618,7 +639,7 @@ class Conversation:
     def _keep_and_redial(self) -> None:
         assert self._why is not None
         is_said = self._ear.speaking or self._ear.unheard
-        wanted = self._hold or self._stands or is_said or self._pending
+        wanted = self._hold or self._is_to_stand or is_said or self._pending
         if wanted and self._redial():
             self.trouble = self._why  # told by `status`; the lamp goes on to say *listening*
             self._disarm(Event.QUIET_OVER)
@@ -644,15 +665,13 @@ class Conversation:
             if not self.armed(Event.WAIT_OVER):
                 self._arm(Event.WAIT_OVER, WAIT_S)
         else:
-            if not self._hold:
-                self._do(Action.DISCARD)
+            self._close_ear()
             self._fail(self._why)
 
     def _lost_in_trouble(self) -> None:
         assert self._why is not None
         self.trouble = self._why if self.trouble not in HARDWARE else self.trouble
-        if not self._hold:
-            self._do(Action.DISCARD)  # the lamp does not say that anybody listens
+        self._close_ear()  # the lamp does not say that anybody listens
         if self._pending or self._is_to_stand:
             self._redial()
 
@@ -667,8 +686,7 @@ class Conversation:
         if again and not self.muted and not self.capped:  # only renewed: nobody is to notice
             self._dial()
             return
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         self._sleep_unless_cut_short()
 
     def _sleep_unless_cut_short(self) -> None:
@@ -684,7 +702,7 @@ class Conversation:
             self._arm(Event.TEXT_LATE, TEXT_LATE_S)
             self._arm(Event.TEXT_MISSING, TEXT_MISSING_S)
         else:  # its text is here, and nothing else was sent
-            self._disarm(Event.TEXT_LATE, Event.TEXT_MISSING, Event.WAIT_OVER)
+            self._disarm(*_TEXT, Event.WAIT_OVER)
 
     def _note_text(self) -> None:
         """Under a held button: of these words, if the agent did not wait for their end."""
@@ -708,6 +726,7 @@ class Conversation:
             return
         self._do(Action.DISCARD, Action.DROP_ALL)
         self._leave()
+        self._fault = self._fault or Trouble.NO_CONNECTION
         self._fail(Trouble.NO_CONNECTION)
 
     def _no_answer(self) -> None:
@@ -718,7 +737,7 @@ class Conversation:
             self._expect_text()
             return
         self.phase, self.trouble = Phase.THINKING, None
-        self._disarm(*_IDLE, Event.TURN_FULL, Event.TEXT_LATE, Event.TEXT_MISSING)
+        self._disarm(*_IDLE, *_TEXT, Event.TURN_FULL)
         if not self._pending:
             self._disarm(Event.WAIT_OVER)
         self._thinking_since_s = self._now
@@ -742,7 +761,7 @@ class Conversation:
         self.phase, self.trouble = Phase.SPEAKING, None
         self._disarm(*_IDLE, Event.THINK_OVER, Event.TURN_FULL)
         if not self._pending:
-            self._disarm(Event.WAIT_OVER, Event.TEXT_LATE, Event.TEXT_MISSING)
+            self._disarm(*_TEXT, Event.WAIT_OVER)
         self._shut()
 
     def _speak_on(self) -> None:
@@ -873,10 +892,9 @@ class Conversation:
             self.phase = Phase.LISTENING  # it spoke before it took the settings
             self._arm(Event.WAIT_OVER, WAIT_S)
             return
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         done = self._mouth.done
-        self._leave()
+        (self._sleep if self._is_to_stand else self._leave)()  # who comes back goes on with it
         if spoke and not done and why is not None:
             self._fail(why)
 
@@ -895,8 +913,7 @@ class Conversation:
         self._arm(Event.RENEWAL_DUE, RENEWAL_AGAIN_S)
 
     def _hang_up_capped(self) -> None:
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         self._do(Action.DROP_ALL)
         self._leave()
         self._fail(Trouble.CAP_REACHED)
@@ -905,8 +922,7 @@ class Conversation:
         if self.capped:
             self._hang_up_capped()
             return
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         self._leave()
 
     def _count_down(self) -> None:
@@ -938,10 +954,7 @@ class Conversation:
     def _hang_up_now(self) -> None:
         self._disarm(*_TURN)
         self._do(Action.CUT, Action.DISCARD, Action.DROP_ALL)
-        if self.capped:
-            self._hang_up_capped()
-        else:
-            self._leave()
+        self._hang_up()
 
     def _cap_in_quiet(self) -> None:
         """In `tap` and `open` the box listens while nobody talks, and that costs."""
@@ -952,31 +965,29 @@ class Conversation:
 
     def _lost_asleep(self) -> None:
         assert self._why is not None
-        if self._is_to_stand and not self._redial():
+        if self._is_to_stand:
+            self._redial()
             self._fail(self._why)
 
     # ── sleep and trouble ────────────────────────────────────────────────────────────────────
 
     def _sleep(self) -> None:
-        """Asleep, or in trouble if there is nothing to wake up with."""
+        """Asleep, or in trouble if something keeps it from being as it is to be."""
         kept = {Event.LONG_PRESS, Event.PERMISSION_OVER} | self._standing
         self._disarm(*(event for event in Event if event not in kept))
         self._ending = self._last = self._forgotten = self._asked = False
-        self.phase, self.trouble = Phase.ASLEEP, None
-        for trouble in (Trouble.SPEAKER_MISSING, Trouble.MICROPHONE_MISSING):
-            if trouble in self.missing:
-                self.phase, self.trouble = Phase.TROUBLE, trouble
-                return
+        cards = (Trouble.SPEAKER_MISSING, Trouble.MICROPHONE_MISSING)
+        self.trouble = next((it for it in cards if it in self.missing), self._lasting)
+        self.phase = Phase.ASLEEP if self.trouble is None else Phase.TROUBLE
 
     def _fail(self, trouble: Trouble) -> None:
-        """Show it. A missing card shows until it is back."""
+        """Show it; `_keep_trouble` knows for how long."""
         self.phase, self.trouble = Phase.TROUBLE, trouble
-        kept = {Event.CONVERSATION_OVER, Event.LAST_OVER, Event.RENEWAL_DUE} | self._standing
-        kept |= {Event.LONG_PRESS, Event.ECHO_OVER}
+        kept = {*_SESSION, Event.LONG_PRESS, Event.ECHO_OVER} | self._standing
         self._asked = False
         self._disarm(*(event for event in Event if event not in kept))
-        if trouble not in HARDWARE:
-            self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S if trouble in BRIEF else SHOW_S)
+        if trouble in BRIEF:
+            self._arm(Event.TROUBLE_OVER, SHOW_BRIEFLY_S)
         self._complain(trouble)
 
     def _can_be_heard(self, action: Action) -> bool:
@@ -1005,18 +1016,14 @@ class Conversation:
 
     def _leave_missing(self) -> None:
         """A card went in a turn that is over now: nobody pays for a box that cannot talk."""
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         self._leave()  # and the lamp says what is missing
         self._complain(self.trouble)
 
     def _ear_lost(self) -> None:
         if self.phase is Phase.LISTENING:
             self._do(Action.DISCARD, Action.DROP_ALL)
-        elif not self._hold:
-            self._do(Action.DISCARD)
-        self._leave()
-        self._complain(Trouble.MICROPHONE_MISSING)
+        self._leave_missing()
 
     def _end_deaf(self) -> None:
         """The microphone went under a held button: what was heard so far is sent."""
@@ -1032,8 +1039,7 @@ class Conversation:
 
     def _mouth_lost(self) -> None:
         self._do(Action.CUT)
-        if not self._hold:
-            self._do(Action.DISCARD)
+        self._close_ear()
         self._do(Action.DROP_ALL)
         self._leave()
 

@@ -17,7 +17,7 @@ from appliance.agent.messages import (
     ToAgent,
     ToThinkProvider,
 )
-from appliance.brief import BLOCKS, PROMPT_MAX, Brief
+from appliance.brief import BLOCKS, Brief
 from appliance.config_wire import refusals
 from appliance.conversation import Event, Phase
 from appliance.errors import Trouble
@@ -25,10 +25,10 @@ from appliance.host.remote import CommandError
 from appliance.loudness import Loudness
 from appliance.mind import Conversation
 from appliance.purse import Purse
-from appliance.sound.volume import LEVEL_MAX, moved
+from appliance.sound.volume import moved
+from appliance.words import level_fault, model_fault, text_fault
 
 IDLE = (Phase.ASLEEP, Phase.RESTING, Phase.TROUBLE)
-WORDS_MAX = PROMPT_MAX  # of whatever is said
 
 
 class Speaking(Protocol):
@@ -83,9 +83,9 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         if level is not None and change is not None:
             raise CommandError("wanted a level or a change, not both")
         if level is not None:
-            house.set_volume(_whole(level, 0))
+            house.set_volume(_whole(level, is_change=False))
         if change is not None:
-            house.set_volume(moved(house.loudness.level, _whole(change, -LEVEL_MAX)))
+            house.set_volume(moved(house.loudness.level, _whole(change, is_change=True)))
         return house.loudness.report()
 
     return {
@@ -99,16 +99,17 @@ def commands(house: Household) -> Mapping[str, Callable[..., object]]:
         "say": lambda text: to_be_said(Say(_words(text))),
         "ask": lambda text: to_be_said(Ask(_words(text))),
         "prompt": lambda text: _changed(house, house.brief.change_prompt(_words(text))),
-        "voice": lambda model: _changed(house, house.brief.change_voice(_words(model))),
+        "voice": lambda model: _changed(house, house.brief.change_voice(_model(model))),
         "change": lambda block, table: _change(house, block, table),
         "improvise": lambda behavior="default": to_be_said(Improvise(_behavior(behavior))),
         "to_think_provider": lambda content: _to_think_provider(house, content),
     }
 
 
-def _whole(number: object, least: int) -> int:
-    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= LEVEL_MAX:
-        raise CommandError(f"wanted a whole number from {least} to {LEVEL_MAX}")
+def _whole(number: object, *, is_change: bool) -> int:
+    if fault := level_fault(number, is_change=is_change):
+        raise CommandError(fault)
+    assert isinstance(number, int)
     return number
 
 
@@ -147,9 +148,15 @@ def _to_think_provider(house: Household, content: object) -> dict[str, object]:
 
 
 def _words(text: object) -> str:
-    if not isinstance(text, str) or not text.strip() or len(text) > WORDS_MAX:
-        raise CommandError(f"wanted words, at most {WORDS_MAX} characters of them")
-    return text
+    if fault := text_fault(text):
+        raise CommandError(fault)
+    return str(text)
+
+
+def _model(name: object) -> str:
+    if fault := model_fault(name):
+        raise CommandError(fault)
+    return str(name)
 
 
 def _behavior(name: object) -> Behavior:

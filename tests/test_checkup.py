@@ -123,6 +123,15 @@ async def test_the_key_of_the_service_counts(tmp_path: Path) -> None:
     assert "sesame" not in repr(box.found)
 
 
+@pytest.mark.parametrize("trouble", [Trouble.KEY_REFUSED, Trouble.NO_CREDIT, Trouble.KEY_COMMAND])
+async def test_a_key_that_the_daemon_is_in_trouble_with_is_a_fault(trouble: Trouble) -> None:
+    box = Box()
+    box.runs(trouble=trouble.slug)
+    await checkup.look_at_key(box.patient, box.hands, box.found.append)
+    assert box.states == {"key": State.FAULT}
+    assert trouble.sentence in box.of("key").words
+
+
 # ── cards and pins ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -1114,8 +1114,12 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def no_phase_but_sleep_lasts_for_ever(self) -> None:
         talk = self.desk.talk
-        if talk.phase is Phase.TROUBLE and not talk.missing:
+        if talk.phase is Phase.TROUBLE and not talk.missing and not self.waits_for_its_link():
             assert talk.next_deadline_s < float("inf")
+
+    def waits_for_its_link(self) -> bool:
+        """In `open`: what is shown then ends with the link, with the cap, or by a person."""
+        return False
 
     @invariant()
     def trouble_has_a_name_and_sleep_has_none(self) -> None:
@@ -1181,13 +1185,47 @@ class OpenWalk(Walk):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lost: Trouble | None = None  # and nobody has pressed or unmuted since
         self._tell(Event.STARTED)
 
-    @invariant()
-    def it_is_connected_or_on_its_way(self) -> None:
+    def _tell(self, event: Event, why: Trouble | None = None) -> None:
         talk = self.desk.talk
-        if talk._stands and not talk.muted and not talk.missing and talk.link is Link.DOWN:
-            assert talk.armed(Event.REDIAL_DUE)
+        acts = event is Event.PRESSED and not talk.held and not talk.asks_permission
+        if event is Event.LINK_LOST:
+            self.lost = why
+        elif acts or event is Event.LINK_UP or (event is Event.UNMUTED and talk.muted):
+            self.lost = None
+        super()._tell(event, why)
+
+    @property
+    def is_wanted(self) -> bool:
+        talk = self.desk.talk
+        return talk._stands and not talk.muted and not talk.missing
+
+    def waits_for_its_link(self) -> bool:
+        talk = self.desk.talk
+        return self.is_wanted and talk.link is not Link.UP and talk.trouble is not None
+
+    @invariant()
+    def it_is_connected_or_on_its_way_or_says_why_not(self) -> None:
+        talk = self.desk.talk
+        if not self.is_wanted or talk.link is not Link.DOWN:
+            return
+        if talk.phase is not Phase.TROUBLE:
+            assert talk.armed(Event.REDIAL_DUE) or talk.capped
+        elif not talk.capped and not talk.armed(Event.REDIAL_DUE):
+            assert self.lost is not None
+            assert self.lost.retry is Retry.ON_PRESS
+
+    @invariant()
+    def what_keeps_it_down_is_told(self) -> None:
+        """Never asleep then, whatever was shown and has ended meanwhile."""
+        talk = self.desk.talk
+        if self.is_wanted and talk.link is not Link.UP and (talk.capped or self.lost):
+            assert talk.phase is not Phase.ASLEEP
+        if talk.phase is Phase.TROUBLE and talk.next_deadline_s == float("inf"):
+            lasting = {Trouble.CAP_REACHED} if talk.capped else {self.lost, Trouble.NO_CONNECTION}
+            assert talk.trouble in lasting | HARDWARE
 
 
 TestWalk = Walk.TestCase

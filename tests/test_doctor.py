@@ -115,6 +115,7 @@ def test_where_a_card_is_missing_those_that_are_here_are_told() -> None:
         ({}, State.OK, ""),
         ({"trouble": "no-answer"}, State.FAULT, "no-answer"),
         ({"trouble": "cap-reached"}, State.FAULT, "voice-appliance spend"),
+        ({"capped": True}, State.FAULT, "voice-appliance spend"),
         ({"muted": True}, State.WARNING, "unmute"),
     ],
 )

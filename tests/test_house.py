@@ -33,6 +33,7 @@ FLOOR_OF = {
     "config_wire": "ground",
     "conversation": "ground",
     "mind": "ground",
+    "words": "ground",
     "agent.messages": "ground",
     "agent.v1": "ground",
     "agent.dialect": "ground",
@@ -129,6 +130,7 @@ FLOOR_OF = {
     "checkup": "door",
     "cli": "door",
     "demo": "door",
+    "typed": "door",
     "__main__": "door",
 }
 

@@ -950,3 +950,49 @@ async def test_it_converses_over_tcp(nursery: trio.Nursery) -> None:
 async def test_it_listens_on_loopback_only(host: str) -> None:
     with pytest.raises(DeviceError, match="loopback"):
         await StandinAgent().listen(host)
+
+
+# Being stopped.
+
+
+@pytest.mark.parametrize("path", [PATH, "/agent"])
+async def test_stopped_it_closes_what_is_open_as_one_that_goes_away(
+    path: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    agent = StandinAgent()
+    async with connected(agent, path) as (one, first), connected(agent, path) as (other, second):
+        await one.websocket.aclose()
+        await agent.go_away()
+        assert await other.until_closed() == 1001
+        assert (first.close_code, second.close_code) == (1000, 1001)
+        assert trio.current_time() < 1.0
+
+
+async def test_stopped_amid_an_answer_it_says_no_more_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    agent = StandinAgent(Manners(answer_s=60.0, pace=1.0))
+    async with talking(agent) as (client, _):
+        await client.send(voice(1.0), {"type": "ForceEndTurn"})
+        await client.until("AgentStartedSpeaking")
+        await agent.go_away()
+        assert await client.until_closed() == 1001
+        assert client.kinds()[-1] != "AgentAudioDone"
+
+
+async def test_who_reads_nothing_is_waited_for_a_second(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    agent = StandinAgent()
+    near, far = trio.testing.lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(agent.serve_stream, far)
+        head = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        await near.send_all(f"GET {PATH} HTTP/1.1\r\n{head}\r\n{key}\r\n\r\n".encode())
+        assert b" 101 " in await near.receive_some(4096)
+        await trio.sleep(5.0)
+        began_s = trio.current_time()
+        await agent.go_away()
+        assert trio.current_time() == pytest.approx(began_s + 1.0, abs=0.01)
+        nursery.cancel_scope.cancel()

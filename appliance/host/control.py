@@ -263,12 +263,28 @@ def _listening(path: Path) -> Iterator[trio.SocketListener]:
                     path.unlink()
 
 
+def expect_free(path: Path) -> None:
+    """See that no daemon answers at `path` by now, and change nothing. Never waits.
+
+    Raises:
+        DeviceError: one does, or `path` is something else than a socket.
+    """
+    with suppress(OSError):  # what is wrong with the folder is told when the socket is made
+        _is_dead(path)
+
+
 def _clear(path: Path) -> None:
     """Remove the socket of a daemon that is dead. Never waits."""
+    if _is_dead(path):
+        path.unlink()
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether a socket is there, and its daemon is not."""
     try:
         there = path.lstat()
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(there.st_mode):
         raise DeviceError(f"{path}: no control socket here: there is something else already")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -276,8 +292,7 @@ def _clear(path: Path) -> None:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            path.unlink()
-            return
+            return True
         except BlockingIOError:
             pass  # too many want to talk to it: it lives
     raise DeviceError(f"{path}: another daemon answers here")

@@ -291,12 +291,23 @@ def no_pins(words: str, *, has_chip: bool, details: str = "") -> Finding:
     return warning("panel", "this machine has no pins: no /dev/gpiochip*", advice)
 
 
+KEY_TROUBLES = (Trouble.KEY_REFUSED, Trouble.KEY_COMMAND, Trouble.NO_CREDIT)
+
+
+def key_told(told: Mapping[str, object]) -> Finding:
+    """The key of a running daemon, by its status: the agent may have refused it."""
+    for trouble in KEY_TROUBLES:
+        if told.get("trouble") == trouble.slug:
+            return fault("key", f"{trouble.sentence}, says the daemon", f"README: {trouble.slug}")
+    return ok("key", "the running daemon has it")
+
+
 def daemon(told: Mapping[str, object]) -> Finding:
     """What a running daemon says of itself."""
     sentence = str(told.get("sentence") or told.get("phase"))
     words = f"{told.get('version')}, up for {told.get('uptime_s')} s: {sentence}"
     trouble = told.get("trouble")
-    if trouble == Trouble.CAP_REACHED.slug:
+    if told.get("capped") or trouble == Trouble.CAP_REACHED.slug:
         return fault("daemon", words, "voice-appliance spend; [spend] raises the cap")
     if trouble:
         return fault("daemon", words, f"README: {trouble}; {JOURNAL}")

@@ -141,6 +141,16 @@ class StandinAgent:
             await nursery.start(trio.serve_listeners, serve, listeners)
             task_status.started(port)
 
+    async def go_away(self) -> None:
+        """Close what is open with 1001, and wait for it: a second at most."""
+        still = [it for it in self.connections if it.session is not None and it.closed_s is None]
+        for connection in still:
+            assert connection.session is not None
+            connection.session.go_away()
+        with trio.move_on_after(CLOSE_LIMIT_S):
+            for connection in still:
+                await connection.over.wait()
+
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection; returns when it is over. Raises nothing for what a client does."""
         line = _Line(stream)
@@ -172,6 +182,7 @@ class StandinAgent:
                 await self._converse(connection, websocket, tongue, dice)
         finally:
             connection.closed_s = trio.current_time()
+            connection.over.set()
 
     def _tongue(self, path: str) -> Tongue | None:
         """The dialect that is spoken at this address."""

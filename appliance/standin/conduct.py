@@ -77,6 +77,7 @@ class Connection:
         self.closed_s: float | None = None
         self.close_code: int | None = None  # 1005: no status, as after an Error; 1006: no close
         self.session: Session | None = None  # None where the upgrade was refused
+        self.over = trio.Event()
         self._stream = stream
 
     async def say(self, message: Message) -> None:
@@ -145,6 +146,7 @@ class Session:
         self._calls: tuple[Calls, str, bytes] | None = None  # then the answer: its words, its sound
         self._wake = trio.Event()
         self._is_over = False  # nothing more is taken; what is due now is the last to be sent
+        self._close_reason = CloseReason.NO_STATUS_RCVD
         self._voice.note(tongue.welcome(self._new_id()))
 
     async def receive(self) -> None:
@@ -177,7 +179,7 @@ class Session:
                     with trio.move_on_at(due):
                         await self._wake.wait()
                 else:
-                    await self._websocket.aclose(CloseReason.NO_STATUS_RCVD)
+                    await self._websocket.aclose(self._close_reason)
                     return
         except ConnectionClosed:
             return
@@ -200,6 +202,13 @@ class Session:
         self._tell(f"is sent away: {fault}")
         self._voice.hush()
         self._voice.note(self._tongue.error(fault))
+        self._is_over = True
+        self._wake.set()
+
+    def go_away(self) -> None:
+        """Say no more, and close as a server that is being stopped does."""
+        self._voice.hush()
+        self._close_reason = CloseReason.GOING_AWAY
         self._is_over = True
         self._wake.set()
 
