@@ -57,6 +57,7 @@ class Utterance:
     erased: bool = False  # not wanted any more: it waits only for its end to go out, and its text
     speech: bool = False
     spared: int = 0  # what lies before has been judged, and is no silence
+    turn_begins: int = 0  # a turn is bounded from here on
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
 
@@ -211,13 +212,19 @@ class Utterances:
         """What was heard before a press will belong to none."""
         self._preroll.clear()
 
-    def hear(self, sound: bytes, now_s: float) -> None:
-        """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere."""
+    def hear(self, sound: bytes, now_s: float) -> bool:
+        """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere.
+
+        Returns:
+            Whether the turn became as long as one may be, with this piece. The clock bounds it as
+            well; but not every card gives a second of sound in a second.
+        """
         one = self._open
         if one is None:
             self._preroll += sound
             del self._preroll[: max(0, len(self._preroll) - self._preroll_limit)]
-            return
+            return False
+        left = one.turn_begins + self._limit - one.length
         self.heard_bytes += len(sound)
         one.sound += bytes(len(sound)) if self.shut else sound
         self._let_old_silence_go(one, now_s)
@@ -227,6 +234,8 @@ class Utterances:
         if surplus > 0:
             self.lost_bytes += surplus
             one.let_go(one.cursor + surplus)
+        is_turn = one.speech or not self._streams
+        return is_turn and 0 < left <= len(sound)
 
     def _let_unsent_silence_go(self, one: Utterance, surplus: int) -> int:
         """The oldest silence goes first, from between the words; how many bytes went."""
@@ -259,6 +268,7 @@ class Utterances:
         """Somebody speaks: what is kept now stays kept until it was taken."""
         if self._open is not None:
             self._open.speech = True
+            self._open.turn_begins = self._open.length
 
     def end(self, now_s: float, *, erase_unsent: bool = False) -> None:
         """End the open utterance; with `erase_unsent` only what is out already counts as said."""
