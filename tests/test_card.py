@@ -287,12 +287,11 @@ def test_who_is_granted_another_rate_is_told_which_and_never_to_have_one_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(card, "_open", lambda *_: Headset(48000, 48000))
-    words = "'headset' grants 48000 Hz; wanted is 16000 Hz: set [audio] rate_hz = 48000"
+    words = "'headset' grants 48000 Hz; wanted is 16000 Hz: \"plug:'headset'\" converts"
     with pytest.raises(DeviceError) as refused:
         AlsaCapture("headset", 16000, 320)
-    assert (
-        str(refused.value) == f"{words} if both cards have that, else \"plug:'headset'\" converts"
-    )
+    also = "or set [audio] rate_hz = 48000 if the other card and the voice have it too"
+    assert str(refused.value) == f"{words}, {also}"
 
 
 def test_a_card_behind_another_name_tells_the_rate_it_runs_at(

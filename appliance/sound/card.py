@@ -52,6 +52,7 @@ FAULTS_MAX = 20  # under- or overruns without a frame between them: the sound se
 WAKES_MAX = 4  # a period, on average over a second
 BURST_S = 1.0  # a microphone may bring so much at once
 SPARE_S = 2.0  # and so much more, after a stall: a longer one is a failure
+_OTHERS = "the other card and the voice"
 
 
 def native_rates(name: str, *, capture: bool) -> set[int] | None:
@@ -122,8 +123,8 @@ def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
     sample, rate = info["format_name"], info["rate"]
     if rate != rate_hz:
         raise DeviceError(
-            f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz: set [audio] rate_hz = {rate}"
-            f" if both cards have that, else {converting(name)} converts"
+            f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz: {converting(name)} converts,"
+            f" or set [audio] rate_hz = {rate} if {_OTHERS} have it too"
         )
     if sample not in Sample.__members__:
         raise DeviceError(f"{name!r} grants {sample} only; {converting(name)} converts")
@@ -151,7 +152,7 @@ def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> C
         raise DeviceError(
             f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
             f" {form.rate_hz} Hz without a filter, which spoils speech: install"
-            f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz} if both cards have that"
+            f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz} if {_OTHERS} have it too"
         )
     return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 

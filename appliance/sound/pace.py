@@ -19,8 +19,9 @@ Which card that is:
 
 Until it has shown itself a microphone has given a burst and a little too much, once: that cannot be
 unsaid. A speaker has taken sound, but the clock is counted from the answer's first sample, so its
-lamp is right to the end. A card is never taken for a real one again until it is opened anew; one
-that was suspected wrongly plays on, since the later of both counts is believed.
+lamp is right to the end. It is not taken for a real card again until it is opened anew. Suspected
+wrongly, a speaker plays on, since the later of both counts is believed, and a microphone is late by
+what it had brought at once: that is why so much is borne first.
 """
 
 import math
