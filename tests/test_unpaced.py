@@ -117,6 +117,20 @@ async def test_a_file_is_heard_as_if_it_were_said_from_its_first_sample_on(
     assert min(late_s) > -1e-6, "nothing is heard before it can have been said"
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+async def test_a_microphone_that_is_none_is_silent_and_gives_away_nothing_of_our_memory(
+    rate_hz: int, autojump_clock: MockClock
+) -> None:
+    period = rate_hz // 50
+    with closing(AlsaCapture("null", rate_hz, period)) as microphone:
+        microphone.start()
+        for turn in range(50):
+            keys = [b"a key " * (size // 6) for size in (period, period * 2, period * 4) * 9]
+            await trio.sleep(0.02)
+            del keys
+            assert set(microphone.read()) == {0}, turn
+
+
 async def test_of_what_nobody_reads_in_time_a_card_keeps_one_buffer(
     autojump_clock: MockClock,
 ) -> None:
