@@ -4,6 +4,7 @@ ALSA's own `null` and `file`, in virtual time, because they wait for nothing; an
 descriptor is always ready, which no PCM of ALSA's is.
 """
 
+import errno
 import logging
 import os
 import select
@@ -41,6 +42,7 @@ class Greedy:
     def __init__(self) -> None:
         self._descriptor = os.eventfd(1)
         self._state: int = alsaaudio.PCM_STATE_PREPARED
+        self._given_s = 0.0
 
     def info(self) -> dict[str, object]:
         places = dict.fromkeys(("card_no", "device_no", "subdevice_no"), -1)
@@ -61,6 +63,8 @@ class Greedy:
 
     def read(self) -> tuple[int, bytes]:
         self._state = alsaaudio.PCM_STATE_RUNNING
+        self._given_s += PERIOD / FORM.rate_hz
+        assert self._given_s < 60.0, "nobody sees that it never ends"
         return PERIOD, bytes(PERIOD * SAMPLE_BYTES)
 
     def write(self, sound: bytes) -> int:
@@ -72,6 +76,17 @@ class Greedy:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class Starving(Greedy):
+    """One that says so, too: whatever is written is played at once, and that is an xrun."""
+
+    def write(self, sound: bytes) -> int:
+        if self._state == alsaaudio.PCM_STATE_XRUN:
+            self._state = alsaaudio.PCM_STATE_PREPARED
+            return -errno.EPIPE
+        self._state = alsaaudio.PCM_STATE_XRUN
+        return len(sound) // SAMPLE_BYTES
 
 
 @pytest.fixture
@@ -210,6 +225,25 @@ async def test_an_answer_lasts_as_long_as_it_is(
         mouth.cut()
     status = mouth.speaker.status()
     assert (status["xruns"], status["paced_by"]) == (0, "timer")
+
+
+async def test_what_a_card_without_time_says_of_running_empty_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    monkeypatch.setattr(card, "_open", lambda *_: Starving())
+    mouth = Mouth(Room(FORM.rate_hz), a_speaker)
+    nursery.start_soon(mouth.speaker.run)
+    await wait_all_tasks_blocked()
+    mouth.hear(noise(1.0), whole=True)
+    await trio.sleep(1.5)
+    mouth.cut()
+    before = mouth.speaker.status()["xruns"]
+    mouth.hear(noise(7.0), whole=True)
+    await trio.sleep(6.95)
+    assert mouth.told[-1][1] == "began"
+    await trio.sleep(0.1)
+    assert mouth.told[-1][1] == "dry"
+    assert mouth.speaker.status()["xruns"] == before
 
 
 async def test_a_full_card_takes_no_more_and_empties_as_time_passes(
