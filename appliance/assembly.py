@@ -30,7 +30,7 @@ from appliance.sound import kernel, mixer
 from appliance.sound.card import AlsaCapture, AlsaPlayback, native_rates
 from appliance.sound.echo import WebRtc
 from appliance.sound.microphone import Capture
-from appliance.sound.names import RATES_HZ, advice, bare, best_rate
+from appliance.sound.names import RATES_HZ, advice, bare, best_rate, missing
 from appliance.sound.pcm import Format
 from appliance.sound.speaker import Playback
 from appliance.sound.tuning import HALVES, MICROPHONE, SPEAKER
@@ -95,9 +95,24 @@ class RealPanel:
         self._pins = find_way(self._settings.pins)
 
 
-def has_card() -> bool:
-    """Whether this machine has a sound card of its own."""
-    return bool(kernel.card_ids())
+def why_no_card(audio: config.Audio) -> str:
+    """Why there is no card to be tried, in words; "" if there is one.
+
+    What the owner names himself is taken for one, whatever the kernel knows of it (a sound server
+    on a machine without cards, a headset), unless the name is of a card of the kernel's that is
+    not here. What goes by the name `default` opens nowhere without a card, in most places.
+    """
+    ids = kernel.card_ids()
+    default = config.Audio()
+    named = {
+        "capture": audio.capture if audio.capture != default.capture else "",
+        "playback": audio.playback if audio.playback != default.playback else "",
+    }
+    if ids or any(name and not missing(name, ids) for name in named.values()):
+        return ""
+    absent = [f"{key} = {name!r} is not here" for key, name in named.items() if name]
+    words = " and ".join(absent) or "[audio] capture and playback name none"
+    return f"this machine has no sound card, and {words}"
 
 
 class Cards:

@@ -408,7 +408,8 @@ class Daemon:
         """A piece from the microphone."""
         if self.echo is not None:
             sound = self.echo.hear(sound)
-        self.utterances.hear(sound, trio.current_time())
+        if self.utterances.hear(sound, trio.current_time()):
+            self.tell(Event.TURN_FULL)
         self._line.wake()
 
     def _played(self, sound: bytes) -> None:

@@ -2,8 +2,9 @@
 
 By itself (no card, or `--standin`) it lives through one conversation: a question is spoken into
 the stand-in microphone while the button is held, answered, asked again, interrupted, asked once
-more. With a card a person does that: Enter presses, Enter again releases (a terminal does not
-tell when a key goes up), Ctrl-D ends. Without a key the agent is the stand-in, on loopback.
+more. Its first line says so, and why. With a card, or one that the settings name, a person does
+that: Enter presses, Enter again releases (a terminal does not tell when a key goes up), Ctrl-D
+ends. Without a key the agent is the stand-in, on loopback.
 """
 
 import sys
@@ -140,10 +141,12 @@ async def run(
     """
     with _opened(output, "ab"):
         pass  # that it cannot be written is told before the conversation, not after it
+    why = "--standin" if standin else assembly.why_no_card(settings.audio)
+    if why:
+        say(f"on stand-ins, by itself, and Enter does nothing: {why}")
     async with _an_agent(settings, environ, standin=standin, say=say) as (wanted, agent):
-        is_standin = standin or not assembly.has_card()
         recorder = Recorder()
-        if is_standin:
+        if why:
             parts, standins = assembly.standin_parts(wanted, environ, None, played=recorder)
             scene: _Scene = _Script(parts, standins, say, tell)
         else:

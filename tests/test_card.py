@@ -39,7 +39,7 @@ pcm.wire {{ type plug slave {{ pcm "card" rate {card_hz} channels 1 format S16_L
 """
 
 PROGRAM = """
-import json, sys, trio
+import json, sys, trio, trio.testing
 from appliance.errors import DeviceError
 from appliance.sound import kernel
 from appliance.sound.card import AlsaCapture, AlsaPlayback
@@ -54,11 +54,12 @@ async def convert():
     sound = open(said, "rb").read()
     while sound:
         sound = sound[2 * mouth.write(sound[: wire_hz // 25]) :]
+        await trio.sleep(0.02)  # the file behind it keeps no time
     mouth.close()
     return {"converters": [ear.chain.converter, mouth.chain.converter]}
 
 try:
-    print(json.dumps(trio.run(convert)))
+    print(json.dumps(trio.run(convert, clock=trio.testing.MockClock(autojump_threshold=0))))
 except DeviceError as error:
     print(json.dumps({"refused": str(error)}))
 """
@@ -242,6 +243,55 @@ def test_the_rates_that_alsa_tells_in_three_ways(told: object) -> None:
 
 def test_behind_a_sound_server_any_rate_will_do() -> None:
     assert native_rates("null", capture=True) == {8000, 16000, 24000, 32000, 44100, 48000}
+
+
+class Headset:
+    """A plugin's PCM behind which the kernel knows of no card."""
+
+    def __init__(self, granted: int, told: object) -> None:
+        self._granted, self._told = granted, told
+
+    def info(self) -> dict[str, object]:
+        places = dict.fromkeys(("card_no", "device_no", "subdevice_no"), -1)
+        sizes = {"channels": 2, "period_size": 960, "buffer_size": 9600}
+        return {"rate": self._granted, "format_name": "S32_LE", **places, **sizes}
+
+    def getrates(self) -> object:
+        return self._told
+
+    def polldescriptors(self) -> list[tuple[int, int]]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("granted", "told", "found"),
+    [
+        (48000, 48000, {48000}),
+        (44100, (4000, 4294967295), {44100}),
+        (96000, 96000, set()),
+        (16000, [16000, 48000], {16000, 48000}),
+        (16000, 16000, {16000}),
+    ],
+)
+def test_a_plugin_that_no_card_of_the_kernels_stands_behind_is_asked_itself(
+    granted: int, told: object, found: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "_open", lambda *_: Headset(granted, told))
+    assert native_rates("headset", capture=True) == found
+
+
+def test_who_is_granted_another_rate_is_told_which_and_never_to_have_one_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(card, "_open", lambda *_: Headset(48000, 48000))
+    words = "'headset' grants 48000 Hz; wanted is 16000 Hz: \"plug:'headset'\" converts"
+    with pytest.raises(DeviceError) as refused:
+        AlsaCapture("headset", 16000, 320)
+    also = "or set [audio] rate_hz = 48000 if the other card and the voice have it too"
+    assert str(refused.value) == f"{words}, {also}"
 
 
 def test_a_card_behind_another_name_tells_the_rate_it_runs_at(

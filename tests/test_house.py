@@ -50,6 +50,7 @@ FLOOR_OF = {
     "sound.wav": "ground",
     "sound.edges": "ground",
     "sound.names": "ground",
+    "sound.pace": "ground",
     "panel.looks": "ground",
     "panel.gestures": "ground",
     "panel.catalogue": "ground",

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.sound.names import RATES_HZ, Place, advice, bare, best_rate, missing, place_of
+from appliance.sound.names import (
+    RATES_HZ,
+    Place,
+    advice,
+    bare,
+    best_rate,
+    converting,
+    missing,
+    place_of,
+)
 
 IDS = {0: "PCH", 1: "Device"}
 
@@ -69,6 +78,18 @@ def test_a_card_that_is_not_here_is_missing_by_id_and_by_number() -> None:
     assert missing("hw:7", IDS) == "there is no card '7'; the cards here: PCH, Device"
     assert missing("hw:CARD=X", {}) == "there is no card 'X'; the cards here: none"
     assert missing("hw:1", IDS) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("hw:CARD=Device,DEV=0", "'plughw:CARD=Device,DEV=0'"),
+        ("plughw:1", "'plughw:1'"),
+        ("bluealsa:DEV=00:11", "\"plug:'bluealsa:DEV=00:11'\""),
+    ],
+)
+def test_of_each_name_there_is_one_that_converts(name: str, quoted: str) -> None:
+    assert converting(name) == quoted
 
 
 ALL = set(RATES_HZ)

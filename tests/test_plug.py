@@ -134,12 +134,13 @@ async def test_a_stream_that_stands_still_is_looked_at_often_unless_the_kernel_t
 
 
 async def test_what_is_known_of_a_card_is_told(owner: Owner, autojump_clock: MockClock) -> None:
-    nothing = dict.fromkeys(("rate_hz", "format", "channels", "converter"))
+    nothing = dict.fromkeys(("rate_hz", "format", "channels", "converter", "paced_by"))
     assert owner.plug.status() == {"trouble": "there is none", **nothing, "xruns": 0}
     owner.socket = card = Card()
     await trio.sleep(1.5)
     card.xruns = 2
     known = {"rate_hz": 48000, "format": "S32_LE", "channels": 2, "converter": "speexrate"}
+    known["paced_by"] = "card"
     assert owner.plug.status() == {"trouble": None, **known, "xruns": 2}
     owner.pull()
     await trio.sleep(0.5)

@@ -316,6 +316,34 @@ def test_zeros_are_kept_for_a_shut_microphone() -> None:
     assert sent(drain(words)) == bytes(2 * PERIOD) + sound(2)
 
 
+def full_after(words: Utterances, periods: int) -> list[int]:
+    """After which of so many periods, sent as they come, the turn is said to be full."""
+    told = []
+    for period in range(1, periods + 1):
+        if words.hear(sound(1), 0.0):
+            told.append(period)
+        drain(words)
+    return told
+
+
+def test_a_turn_that_becomes_as_long_as_one_may_be_is_told_once() -> None:
+    words = Utterances(FORM, streams=False, limit_s=1.0, preroll_s=0.5)
+    assert full_after(words, 100) == [], "what belongs to no turn"
+    words.begin(sendable=True)
+    assert full_after(words, 100) == [50]
+    words.end(0.0)
+    words.begin(sendable=True)
+    assert words.hear(sound(100), 0.0), "at once"
+
+
+def test_in_a_stream_a_turn_begins_with_the_word_that_somebody_speaks() -> None:
+    words = Utterances(FORM, streams=True, limit_s=1.0)
+    words.begin(sendable=True)
+    assert full_after(words, 200) == []
+    words.mark_speech()
+    assert full_after(words, 100) == [50]
+
+
 def test_unsent_sound_is_bounded_and_the_oldest_goes() -> None:
     words = Utterances(FORM, streams=True, limit_s=1.0)
     words.begin(sendable=False)

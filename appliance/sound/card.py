@@ -11,7 +11,10 @@ What had to be learned of it, each point measured:
     more than whole periods doubles the interval of the wakes.
   * `drop()` before `close()`, else close drains. `drain()` never: it blocks on some plugins.
   * Errors carry words only, and a dead PipeWire 1.4 raises none: it returns -32 for ever.
-  * PipeWire 0.3's descriptor is always ready (5,000 wakes a second): such a card is paced by timer.
+  * PipeWire 0.3's descriptor is always ready (5,000 wakes a second): such a card is waited for by
+    a timer. `null` and `file` have none that can be waited on, and keep no time either: they are
+    paced by the clock, and so is whatever else gives or takes sound faster than its rate
+    (`appliance.sound.pace`).
   * PulseAudio's count stands where it was after a drop, and a start with the whole buffer full
     counts that buffer as played at once: so ask for the state first, and start with a period free.
   * alsa-lib converts rates linearly where no plugin does it better: what lies above half the new
@@ -29,6 +32,7 @@ import logging
 import os
 import select
 import time
+from dataclasses import replace
 from typing import Any
 
 import alsaaudio
@@ -37,7 +41,8 @@ import trio
 from appliance.errors import DeviceError
 from appliance.sound import kernel
 from appliance.sound.complaints import said_once
-from appliance.sound.names import RATES_HZ, advice, bare, missing
+from appliance.sound.names import RATES_HZ, advice, bare, converting, missing
+from appliance.sound.pace import Pace
 from appliance.sound.pcm import Chain, Format, Sample
 
 log = logging.getLogger("appliance.sound")
@@ -45,13 +50,17 @@ log = logging.getLogger("appliance.sound")
 BUFFER_PERIODS = 10
 FAULTS_MAX = 20  # under- or overruns without a frame between them: the sound server is dead
 WAKES_MAX = 4  # a period, on average over a second
+BURST_S = 1.0  # a microphone may bring so much at once
+SPARE_S = 2.0  # and so much more, after a stall: a longer one is a failure
+_OTHERS = "the other card and the voice"
 
 
 def native_rates(name: str, *, capture: bool) -> set[int] | None:
     """Those of our rates that a card has without a conversion; None if that cannot be told.
 
     Of a bare card (`hw`, `plughw`) all of them are told; of another name the one that its hardware
-    runs at when it is asked for the best; behind a sound server any will do.
+    runs at when it is asked for the best. Where the kernel knows of no hardware the name itself is
+    asked: a sound server takes any rate, and the plugin of a headset the one that it has.
 
     Raises:
         DeviceError: it does not open.
@@ -60,15 +69,18 @@ def native_rates(name: str, *, capture: bool) -> set[int] | None:
     with contextlib.closing(_open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)) as pcm:
         try:
             info: dict[str, Any] = pcm.info()
+            told = {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
             if bare(name):
-                return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
+                return told
         except alsaaudio.ALSAAudioError as error:
             log.info("%r does not tell its rates: %s", name, error)
             return None
         runs = _hardware(info, capture=capture)
     if runs is not None:
         return {runs.rate_hz} & set(RATES_HZ)
-    return None if kernel.has_card(info["card_no"]) else set(RATES_HZ)
+    if info["rate"] != RATES_HZ[0]:  # what was not asked for is what it has
+        return {info["rate"]} & set(RATES_HZ)
+    return None if kernel.has_card(info["card_no"]) else told
 
 
 def _has_rate(told: Any, rate_hz: int) -> bool:
@@ -111,12 +123,22 @@ def _granted(name: str, info: dict[str, Any], rate_hz: int) -> Format:
     sample, rate = info["format_name"], info["rate"]
     if rate != rate_hz:
         raise DeviceError(
-            f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz:"
-            " a plughw:CARD=… name converts, or set [audio] rate_hz, or 0 to have one found"
+            f"{name!r} grants {rate} Hz; wanted is {rate_hz} Hz: {converting(name)} converts,"
+            f" or set [audio] rate_hz = {rate} if {_OTHERS} have it too"
         )
     if sample not in Sample.__members__:
-        raise DeviceError(f"{name!r} grants {sample} only; a plughw:CARD=… name converts")
+        raise DeviceError(f"{name!r} grants {sample} only; {converting(name)} converts")
     return Format(rate_hz, info["channels"], Sample[sample])
+
+
+def _leave_zeros(size: int) -> None:
+    """Let zeros lie in the memory that the next bytes of that size will take.
+
+    `null` fills in nothing, and alsaaudio hands out what lay there: keys and words of ours would
+    leave the box as sound. The memory that is given back last is the next to be taken.
+    """
+    zeros = b"\0" * size  # not bytes(size), which has its memory from elsewhere
+    del zeros
 
 
 def _hardware(info: dict[str, Any], *, capture: bool) -> kernel.Hardware | None:
@@ -140,7 +162,7 @@ def _chain(name: str, info: dict[str, Any], form: Format, *, capture: bool) -> C
         raise DeviceError(
             f"{name!r} runs at {runs.rate_hz} Hz, and ALSA would convert that to"
             f" {form.rate_hz} Hz without a filter, which spoils speech: install"
-            f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz}, or 0 to have one found"
+            f" libasound2-plugins, or set [audio] rate_hz = {runs.rate_hz} if {_OTHERS} have it too"
         )
     return Chain(runs.rate_hz, runs.channels, runs.sample, converter)
 
@@ -168,9 +190,26 @@ class _Stream:
             raise DeviceError(f"{name!r} opened, and then failed: {error}") from error
         self.period_frames = int(info["period_size"])
         self.buffer_frames = int(info["buffer_size"])
+        self._pace = self._make_pace()
+        if self._timed:
+            self._take_over()
         log.info("%r is open after %.2f s: %s", name, took_s, self.chain)
         if words := advice(name, kernel.card_ids()):
             log.warning("%s", words)
+
+    def _make_pace(self) -> Pace:
+        raise NotImplementedError
+
+    def _take_over(self) -> None:
+        """The card keeps no time, so the clock paces it from now on."""
+        self._timed = self._pace.by_clock = True
+        converter = self.chain.converter if self.chain.is_kernels else "unknown"
+        self.chain = replace(self.chain, converter=converter, paced_by="timer")
+        log.warning(
+            "%r keeps no time, sound passes as fast as it is asked for: paced by a timer at %d Hz",
+            self.name,
+            self.form.rate_hz,
+        )
 
     def _wait_for_descriptors(self) -> None:
         self._descriptors: list[tuple[int, int]] = self._pcm.polldescriptors()
@@ -237,6 +276,7 @@ class _Stream:
 
     def drop(self) -> None:
         """Stand still, and forget what the card holds."""
+        self._pace.stop()
         try:
             self._pcm.drop()
         except alsaaudio.ALSAAudioError as error:
@@ -265,9 +305,17 @@ class AlsaCapture(_Stream):
         self._is_short = False  # the last wake came before a period was whole
         self.drop()  # PulseAudio's runs from the start, and fills memory with what nobody reads
 
+    def _make_pace(self) -> Pace:
+        frames_of = self.form.frames_of
+        return Pace(
+            self.form.rate_hz, burst_frames=frames_of(BURST_S), spare_frames=frames_of(SPARE_S)
+        )
+
     async def wait(self) -> None:
         """Wait for a period; on a card that wakes in the middle of one, for the rest of it too."""
         await super().wait()
+        if self._pace.by_clock:
+            return
         missing = self.period_frames - self._count()
         self._is_short = 0 < missing <= self.period_frames
         if self._is_short:
@@ -277,7 +325,9 @@ class AlsaCapture(_Stream):
         """Begin to record: the first read makes the stream run."""
         self.drop()
         self._faults = 0
-        self._read()
+        if not self._pace.by_clock:  # whose first read brings sound already
+            self._read()
+        self._pace.start(trio.current_time())
 
     def stop(self) -> None:
         """Stand still and forget what was not read."""
@@ -289,7 +339,10 @@ class AlsaCapture(_Stream):
         After a wake in the middle of one also what is there of the next: that moves the wakes to
         where the periods end. Else the descriptor would stay ready, and we would spin.
         """
+        now_s = trio.current_time()
         available = self._count()
+        if self._pace.by_clock:
+            available, self._is_short = self._due(now_s), False
         pieces = []
         whole = available // self.period_frames if available >= 0 else 1
         for _ in range(whole + self._is_short):
@@ -297,9 +350,22 @@ class AlsaCapture(_Stream):
             if not piece:
                 break
             pieces.append(piece)
-        return b"".join(pieces)
+        sound = b"".join(pieces)
+        self._pace.move(len(sound) // self.form.frame_bytes)
+        if self._pace.finds_out(now_s):
+            self._take_over()
+            self._pace.start(now_s)  # what came too early was heard: nothing is due for it
+        return sound
+
+    def _due(self, now_s: float) -> int:
+        """Frames that the clock has brought; no more than a card would have kept for us."""
+        due = -self._pace.ahead(now_s)
+        self._pace.move(max(0, due - self.buffer_frames))
+        return min(due, self.buffer_frames)
 
     def _read(self) -> bytes:
+        if self._pace.by_clock:
+            _leave_zeros(self.period_frames * self.form.frame_bytes)
         try:
             frames, sound = self._pcm.read()
             if frames == -errno.EPIPE:
@@ -323,8 +389,16 @@ class AlsaPlayback(_Stream):
     def __init__(self, name: str, rate_hz: int, period_frames: int) -> None:
         super().__init__(alsaaudio.PCM_PLAYBACK, name, rate_hz, period_frames)
 
+    def _make_pace(self) -> Pace:
+        return Pace(self.form.rate_hz, burst_frames=2 * self.buffer_frames)
+
     def write(self, sound: bytes) -> int:
         """Give it sound, the first period of which starts the stream; the frames it took."""
+        now_s = trio.current_time()
+        if not self._pace.runs:
+            self._pace.start(now_s)
+        elif self._pace.by_clock:
+            sound = sound[: self._room(now_s, lost=any(sound)) * self.form.frame_bytes]
         while True:
             startable = len(sound)
             if not self._runs:
@@ -336,16 +410,30 @@ class AlsaPlayback(_Stream):
             if frames != -errno.EPIPE:
                 break
             # Nothing was taken, and the stream is prepared again. If what comes is silence the card
-            # had played all that there was: a sound server's count tells so up to 20 ms late.
-            self._fault(lost=any(sound))
+            # had played all that there was: a sound server's count tells so up to 20 ms late. What
+            # a card says of that which keeps no time says nothing.
+            self._fault(lost=any(sound) and not self._pace.by_clock)
         if frames > 0:
             self._faults = 0
+            self._pace.move(frames)
         return max(frames, 0)
+
+    def _room(self, now_s: float, *, lost: bool) -> int:
+        """Frames that a card would have room for that has played what the clock says."""
+        ahead = self._pace.ahead(now_s)
+        if ahead < 0:  # it has run empty
+            self._fault(lost=lost)
+            self._pace.start(now_s)
+        return self.buffer_frames - max(0, ahead)
 
     def queued_frames(self) -> int:
         """Frames that have not left the card; none after an underrun or a drop."""
         available = self._count()
-        return max(0, self.buffer_frames - available) if available >= 0 and self._runs else 0
+        queued = max(0, self.buffer_frames - available) if available >= 0 and self._runs else 0
+        now_s = trio.current_time()
+        if self._pace.finds_out(now_s, held=queued):
+            self._take_over()
+        return max(queued, self._pace.ahead(now_s)) if self._pace.by_clock else queued
 
     @property
     def _runs(self) -> bool:

@@ -41,6 +41,11 @@ def bare(name: str) -> str:
     return f"hw{colon}{rest}" if head in {"hw", "plughw"} else ""
 
 
+def converting(name: str) -> str:
+    """A name of the same card that converts rates and samples, quoted."""
+    return repr(f"plug{bare(name)}") if bare(name) else f"\"plug:'{name}'\""
+
+
 def missing(name: str, ids: Mapping[int, str]) -> str:
     """Why the card of a name is not here, if the cards here have these ids; "" if it is."""
     card = place_of(name).card

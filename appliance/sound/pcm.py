@@ -71,6 +71,7 @@ class Chain:
         converter: who changes the rate between card and stream: "none", alsa-lib's converter by its
             name, "sound server", which is asked for our rate and does as it likes, or "unknown".
         is_kernels: a card of the kernel's, which tells when it comes or goes.
+        paced_by: "card", or "timer" where it keeps no time of its own (`appliance.sound.pace`).
     """
 
     rate_hz: int
@@ -78,9 +79,11 @@ class Chain:
     sample: str = Sample.S16_LE.name
     converter: str = "none"
     is_kernels: bool = True
+    paced_by: str = "card"
 
     def __str__(self) -> str:
-        return f"{self.rate_hz} Hz, {self.channels} x {self.sample}, converter: {self.converter}"
+        words = f"{self.rate_hz} Hz, {self.channels} x {self.sample}, converter: {self.converter}"
+        return words if self.paced_by == "card" else f"{words}, paced by a {self.paced_by}"
 
 
 def amplified(sound: bytes, gain: float) -> bytes:

@@ -136,6 +136,7 @@ class Plug(Generic[S]):
             "format": chain and chain.sample,
             "channels": chain and chain.channels,
             "converter": chain and chain.converter,
+            "paced_by": chain and chain.paced_by,
             "xruns": self._past_xruns + (self._card.xruns if self._card is not None else 0),
         }
 

@@ -61,6 +61,7 @@ class Utterance:
     speech: bool = False
     taken: int = 0  # what lies before belonged to an earlier turn
     spared: int = 0  # what lies before has been judged, and is no silence
+    turn_begins: int = 0  # a turn is bounded from here on
     heard_early: bool = False
     marks: deque[tuple[int, float]] = field(default_factory=deque)  # (cursor, when it got there)
 
@@ -221,13 +222,19 @@ class Utterances:
         """What was heard before a press will belong to none."""
         self._preroll.clear()
 
-    def hear(self, sound: bytes, now_s: float) -> None:
-        """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere."""
+    def hear(self, sound: bytes, now_s: float) -> bool:
+        """Keep a piece of sound: in the open utterance, else in the preroll, else nowhere.
+
+        Returns:
+            Whether the turn became as long as one may be, with this piece. The clock bounds it as
+            well; but not every card gives a second of sound in a second.
+        """
         one = self._open
         if one is None:
             self._preroll += sound
             del self._preroll[: max(0, len(self._preroll) - self._preroll_limit)]
-            return
+            return False
+        left = one.turn_begins + self._limit - one.length
         self.heard_bytes += len(sound)
         one.sound += bytes(len(sound)) if self.shut else sound
         self._let_sent_go(one, now_s - UNHEARD_S)
@@ -237,6 +244,8 @@ class Utterances:
         if surplus > 0:
             self.lost_bytes += surplus
             one.let_go(one.cursor + surplus)
+        is_turn = one.speech or not self._streams
+        return is_turn and 0 < left <= len(sound)
 
     def _let_unsent_silence_go(self, one: Utterance, surplus: int) -> int:
         """The oldest silence goes first, from between the words; how many bytes went."""
@@ -285,6 +294,7 @@ class Utterances:
         if self._open is not None:
             self._let_sent_silence_go(self._open)
             self._open.speech = True
+            self._open.turn_begins = self._open.length
 
     def end(self, now_s: float, *, erase_unsent: bool = False) -> None:
         """End the open utterance; with `erase_unsent` only what is out already counts as said."""

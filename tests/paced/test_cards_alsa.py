@@ -214,6 +214,8 @@ async def a_head(lab: Lab) -> AsyncIterator[Head]:
         await head.until_told("microphone found", "speaker found")
         head.told.clear()
         yield head
+        paced_by = {half.status()["paced_by"] for half in (head.microphone, head.speaker)}
+        assert paced_by <= {"card", None}, "a sound server keeps time, whatever befell it"
         nursery.cancel_scope.cancel()
 
 
