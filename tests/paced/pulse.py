@@ -152,6 +152,13 @@ class Lab:
             "PULSE_COOKIE": f"{self._folder}/cookie",
         }
 
+    def lend(self, place: str) -> tuple[Path, dict[str, str]]:
+        """Our folder, for all users now; what a box needs that has it at `place`: variables."""
+        self._folder.chmod(0o755)
+        devices = (self._folder / "asoundrc").read_text()
+        (self._folder / "asoundrc.lent").write_text(devices.replace(str(self._folder), place))
+        return self._folder, {"ALSA_CONFIG_PATH": f"{place}/asoundrc.lent"}
+
     def say(self, sound: bytes) -> subprocess.Popen[bytes]:
         """Play raw sound into the microphone; returns at once, `wait()` on it for its end."""
         with tempfile.TemporaryFile(dir=self._folder) as spoken:
@@ -219,6 +226,10 @@ class Lab:
         assert self._server is not None
         self._server.send_signal(signal.SIGCONT)
         self._is_stopped = False
+
+    def stand(self, sink: str, *, still: bool) -> None:
+        """A sink stands still, with who listens to it, until told otherwise; the server answers."""
+        self._control("suspend-sink", sink, str(int(still)))
 
     def mend(self) -> None:
         """Make a running lab of whatever a test has left: killed, dead or stopped."""
