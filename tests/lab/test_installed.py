@@ -38,7 +38,7 @@ from .test_box import RATE_HZ, ask, share_of, unplug_and_plug, until_heard
 
 NOBODY = 1  # a port
 ANOTHER = "0.2.0"
-HANG_UP_SOON = "[talk]\nhang_up_after_s = 5\n"
+HANG_UP_SOON = "[talk]\nhang_up_after_s = 2\n"
 UPDATE_LIMIT_S = 300.0  # it takes a minute or two
 
 
@@ -194,43 +194,48 @@ def test_it_is_stopped_in_the_middle_of_an_answer(box: InstalledBox, measured: M
     assert not box.machine.lives(box.pid)
 
 
-def test_an_update_waits_for_the_end_of_an_answer_and_the_new_release_answers(
+def test_an_update_waits_until_nobody_talks_and_the_new_release_answers(
     installed: Machine, wheels: Path, tmp_path: Path, measured: Measured
 ) -> None:
-    """It is called in the middle of one, and has made the release in the middle of the next."""
+    """It is called in the middle of an answer; the button is held when it could go on."""
     faulthandler.cancel_dump_traceback_later()  # this takes longer than a test may
-    question = noise(4.0)
+    first, second, third = noise(4.0, seed=1), noise(2.0, seed=2), noise(1.0, seed=3)
     bring_another(installed, make_wheels(ANOTHER, [], wheels, tmp_path))
     with InstalledBox(installed, tmp_path, pins="auto", more=HANG_UP_SOON) as box:
         with installed.recording():
-            ask(box, question)
-            until_heard(box, question[:RATE_HZ])
+            ask(box, first)
+            until_heard(box, first[:RATE_HZ])
             called_s, updating = time.monotonic(), box.begin_update()
-            until_heard(box, question[-RATE_HZ // 2 :])
-        measured("answer heard, a release is made", "%", [share_of_heard(box, question)])
+            until_heard(box, first[-RATE_HZ // 2 :])
+        measured("answer heard, a release is made", "%", [share_of_heard(box, first)])
         installed.wait_until(f"test -e {CHECK}", limit_s=UPDATE_LIMIT_S)
         made_s = time.monotonic()
+        installed.press(BUTTON)
+        box.until_phase(Phase.LISTENING)
         with installed.recording():
-            ask(box, question)
-            until_heard(box, question[-RATE_HZ // 2 :])
-        measured("answer heard, an update waits", "%", [share_of_heard(box, question)])
-        assert share_of_heard(box, question) > 90
+            installed.wait_until(f"grep -q 'until the box is asleep; it is listening' {UPDATE_LOG}")
+            waits_s = time.monotonic()
+            installed.say(second)
+            installed.release(BUTTON)
+            until_heard(box, second[-RATE_HZ // 2 :])
+        measured("answer heard, an update waits", "%", [share_of_heard(box, second)])
+        assert share_of_heard(box, second) > 90
         installed.wait_until(f"! test -d /proc/{updating}", limit_s=UPDATE_LIMIT_S)
         ended_s = time.monotonic()
+        assert box.phase == "asleep", "it was stopped in its sleep"
         said = installed.run(f"cat {UPDATE_LOG}")
-        assert "waiting until the box is asleep; it is " in said
         assert f"release {ANOTHER} is the current one, " in said, said
         assert said.endswith("it ended with 0\n")
-        assert box.phase == "asleep", "it was stopped in its sleep"
-        measured("update: making the release", "s", [made_s - called_s])
-        measured("update: checked, asleep, judged", "s", [ended_s - made_s])
+        measured("update: the release is made", "s", [made_s - called_s])
+        measured("update: it has checked itself", "s", [waits_s - made_s])
+        measured("update: spoken, asleep, swapped, judged", "s", [ended_s - waits_s])
         box.meet_again()
         measured("update: old stopped -> new READY", "s", [away_s(box)])
         assert box.status["version"] == ANOTHER
         assert box.status["trouble"] is None
         with installed.recording():
-            ask(box, question)
-            until_heard(box, question[-RATE_HZ // 2 :])
+            ask(box, third)
+            until_heard(box, third[-RATE_HZ // 2 :])
         assert box.show("NRestarts") == "0"
         assert box.show("Result") == "success"
 
