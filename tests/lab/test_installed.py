@@ -38,7 +38,7 @@ from .test_box import RATE_HZ, ask, share_of, unplug_and_plug, until_heard
 
 NOBODY = 1  # a port
 ANOTHER = "0.2.0"
-HANG_UP_SOON = "[talk]\nhang_up_after_s = 2\n"
+PATIENT = "[talk]\nhang_up_after_s = 2\nmax_turn_s = 300\n"
 UPDATE_LIMIT_S = 300.0  # it takes a minute or two
 
 
@@ -195,11 +195,14 @@ def test_it_is_stopped_in_the_middle_of_an_answer(box: InstalledBox, measured: M
 def test_an_update_waits_until_nobody_talks_and_the_new_release_answers(
     installed: Machine, wheels: Path, tmp_path: Path, measured: Measured
 ) -> None:
-    """It is called in the middle of an answer; the button is held when it could go on."""
+    """It is called in the middle of an answer; the button is held when it could go on.
+
+    The last one here: from then on the machine has another release.
+    """
     faulthandler.cancel_dump_traceback_later()  # this takes longer than a test may
     first, second, third = noise(4.0, seed=1), noise(2.0, seed=2), noise(1.0, seed=3)
     bring_another(installed, make_wheels(ANOTHER, [], wheels, tmp_path))
-    with InstalledBox(installed, tmp_path, pins="auto", more=HANG_UP_SOON) as box:
+    with InstalledBox(installed, tmp_path, pins="auto", more=PATIENT) as box:
         with installed.recording():
             ask(box, first)
             until_heard(box, first[:RATE_HZ])
@@ -211,7 +214,8 @@ def test_an_update_waits_until_nobody_talks_and_the_new_release_answers(
         installed.press(BUTTON)
         box.until_phase(Phase.LISTENING)
         with installed.recording():
-            installed.wait_until(f"grep -q 'until the box is asleep; it is listening' {UPDATE_LOG}")
+            waiting = f"grep -q 'until the box is asleep; it is listening' {UPDATE_LOG}"
+            installed.wait_until(waiting, limit_s=UPDATE_LIMIT_S)
             waits_s = time.monotonic()
             installed.say(second)
             installed.release(BUTTON)

@@ -227,9 +227,14 @@ class Lab:
         self._server.send_signal(signal.SIGCONT)
         self._is_stopped = False
 
-    def stand(self, sink: str, *, still: bool) -> None:
-        """A sink stands still, with who listens to it, until told otherwise; the server answers."""
-        self._control("suspend-sink", sink, str(int(still)))
+    @contextlib.contextmanager
+    def standing_still(self, sink: str) -> Iterator[None]:
+        """A sink stands still, with its listeners, while the block lasts; the server answers."""
+        self._control("suspend-sink", sink, "1")
+        try:
+            yield
+        finally:
+            self._control("suspend-sink", sink, "0")
 
     def mend(self) -> None:
         """Make a running lab of whatever a test has left: killed, dead or stopped."""

@@ -51,7 +51,6 @@ capture = "lab_cap"
 playback = "lab_play"
 """
 NO_CARD = '[audio]\ncapture = "nowhere"\nplayback = "nowhere"\n'
-RATE_HZ = 16000
 
 
 class Box:
@@ -161,16 +160,14 @@ def box(installed: Box) -> Iterator[Box]:
 def test_a_stream_whose_clock_stands_is_named_and_waited_out(box: Box) -> None:
     pid, ended = box.show("MainPID"), box.ended_by_the_watchdog
     keep_listening(box)
-    box.lab.stand("mic", still=True)
-    until(lambda: box.cards == {"missing", "open"}, "the microphone is not missed")
-    time.sleep(WATCHDOG_S)  # for what is not to happen
-    box.lab.stand("mic", still=False)
+    with box.lab.standing_still("mic"):
+        until(lambda: box.cards == {"missing", "open"}, "the microphone is not missed")
+        time.sleep(WATCHDOG_S)  # for what is not to happen
     box.call("release")
     box.until_open()
     speak(box)
-    box.lab.stand("speaker", still=True)
-    box.until_trouble("speaker-missing")
-    box.lab.stand("speaker", still=False)
+    with box.lab.standing_still("speaker"):
+        box.until_trouble("speaker-missing")
     box.until_open()
     box.converse()
     assert box.show("NRestarts") == "0"
