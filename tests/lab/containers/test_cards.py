@@ -12,6 +12,7 @@ stand-in, in the box. What is to happen is decided by whether the interpreter ca
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from appliance.conversation import Phase
+from appliance.conversation import Event, Phase
 from appliance.errors import DeviceError
 from appliance.host import remote
 from tests.paced.pulse import Lab, missing
@@ -33,7 +34,7 @@ from .test_service import show, until
 
 SOUND = "/mnt/sound"
 PORT = 8765
-WATCHDOG_S = 3
+WATCHDOG_S = 4
 UNITS = "/etc/systemd/system"
 AGENT = f"""
 [Unit]
@@ -73,8 +74,12 @@ class Box:
         """From now on the agent does nothing."""
         self.container.run("systemctl", "kill", "-s", "STOP", "agent")
 
+    @property
+    def _socket(self) -> Path:
+        return self.container.root / "run/voice-appliance/control.sock"
+
     def call(self, command: str) -> dict[str, Any]:
-        answer = remote.call(self.container.root / "run/voice-appliance/control.sock", command)
+        answer = remote.call(self._socket, command)
         assert isinstance(answer, dict)
         return answer
 
@@ -93,8 +98,16 @@ class Box:
 
         until(is_so, f"it is not {phase.value}")
 
-    def until_trouble(self, slug: str) -> None:
-        until(lambda: self.call("status")["trouble"] == slug, f"it does not say {slug}")
+    def watch(self) -> list[str]:
+        """What it tells from now on, by name; the list grows as long as the service lives."""
+        told: list[str] = []
+        threading.Thread(target=self._watch, args=(told,), daemon=True).start()
+        until(lambda: bool(told), "it tells nothing")
+        return told
+
+    def _watch(self, told: list[str]) -> None:
+        with suppress(DeviceError):
+            told.extend(str(event["event"]) for event in remote.watch(self._socket))
 
     def ask(self, question: bytes) -> None:
         """Press, say it, and let go."""
@@ -159,15 +172,16 @@ def box(installed: Box) -> Iterator[Box]:
 
 def test_a_stream_whose_clock_stands_is_named_and_waited_out(box: Box) -> None:
     pid, ended = box.show("MainPID"), box.ended_by_the_watchdog
+    told = box.watch()
     keep_listening(box)
     with box.lab.standing_still("mic"):
-        until(lambda: box.cards == {"missing", "open"}, "the microphone is not missed")
+        until(lambda: Event.MICROPHONE_LOST.value in told, "the microphone is not missed")
         time.sleep(WATCHDOG_S)  # for what is not to happen
     box.call("release")
     box.until_open()
     speak(box)
     with box.lab.standing_still("speaker"):
-        box.until_trouble("speaker-missing")
+        until(lambda: Event.SPEAKER_LOST.value in told, "the speaker is not missed")
     box.until_open()
     box.converse()
     assert box.show("NRestarts") == "0"
