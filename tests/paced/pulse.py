@@ -153,8 +153,7 @@ class Lab:
         }
 
     def lend(self, place: str) -> tuple[Path, dict[str, str]]:
-        """Our folder, for all users now; what a box needs that has it at `place`: variables."""
-        self._folder.chmod(0o755)
+        """Our folder, and what whoever has it at `place`, as any user, needs in the environment."""
         devices = (self._folder / "asoundrc").read_text()
         (self._folder / "asoundrc.lent").write_text(devices.replace(str(self._folder), place))
         return self._folder, {"ALSA_CONFIG_PATH": f"{place}/asoundrc.lent"}
@@ -261,6 +260,7 @@ class Lab:
             stderr=subprocess.DEVNULL,
         )
         self._wait_answering()
+        self._folder.chmod(0o755)  # it closes it to others when it starts
         for sink in SINKS:
             self._client("parec", f"{sink}.monitor")
             with self.record(sink):

@@ -4,7 +4,8 @@ The card is a sound server of this machine's, whose socket the box is lent; the 
 stand-in, in the box. What is to happen is decided by whether the interpreter can still run:
 
   * The clock of a running stream stands still, and the server answers: that is noticed in 2 s,
-    named, and waited out. The watchdog gets its pings: nothing is to be won by a restart.
+    named, and waited out. The watchdog gets its pings: nothing is to be won by a restart. So it is
+    with a server that is gone.
   * The server stands still: ALSA's call to close the stalled stream does not return, and holds the
     interpreter, so there are no pings. The watchdog ends the service, and systemd starts it anew;
     that one hangs as it opens its card, and is ended in turn. So a restart comes only after the
@@ -170,18 +171,24 @@ def box(installed: Box) -> Iterator[Box]:
     sys.stdout.write(installed.container.run("journalctl", "-u", UNIT, "-n", "50"))
 
 
-def test_a_stream_whose_clock_stands_is_named_and_waited_out(box: Box) -> None:
+def test_a_stream_whose_clock_stands_and_a_server_that_is_gone_are_waited_out(box: Box) -> None:
     pid, ended = box.show("MainPID"), box.ended_by_the_watchdog
     told = box.watch()
     keep_listening(box)
     with box.lab.standing_still("mic"):
         until(lambda: Event.MICROPHONE_LOST.value in told, "the microphone is not missed")
-        time.sleep(WATCHDOG_S)  # for what is not to happen
     box.call("release")
     box.until_open()
     speak(box)
     with box.lab.standing_still("speaker"):
         until(lambda: Event.SPEAKER_LOST.value in told, "the speaker is not missed")
+    box.until_open()
+    keep_listening(box)
+    box.lab.kill_server()
+    until(lambda: box.cards == {"missing"}, "the cards are not missed")
+    time.sleep(WATCHDOG_S + 1.0)  # for what is not to happen
+    box.call("release")
+    box.lab.restart()
     box.until_open()
     box.converse()
     assert box.show("NRestarts") == "0"
