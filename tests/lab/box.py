@@ -58,13 +58,17 @@ def until(is_so: Callable[[], bool], what: str) -> None:
 
 
 class Box:
-    """A daemon and its agent. Entering starts both and waits until all parts are open."""
+    """A daemon and its agent. Entering starts both and waits until all parts are open.
+
+    `more` is added to its settings.
+    """
 
     SOCKET = f"{FOLDER}/control.sock"
 
-    def __init__(self, machine: Machine, folder: Path, *, pins: str) -> None:
+    def __init__(self, machine: Machine, folder: Path, *, pins: str, more: str = "") -> None:
         self.machine = machine
         self.pins = pins
+        self._more = more
         self.events: list[Event] = []
         self.pid = 0
         self._folder = folder
@@ -98,11 +102,16 @@ class Box:
         agent = self._agent
         until(lambda: bool(agent.told), "the agent does not listen")
         port = self.machine.lend_port(urlsplit(agent.told[0]["url"]).port or 0)
-        self.pid = self.begin(SETTINGS.format(port=port, pins=self.pins, lamp=LAMP, button=BUTTON))
+        settings = SETTINGS.format(port=port, pins=self.pins, lamp=LAMP, button=BUTTON)
+        self.pid = self.begin(settings + self._more)
+        self._meet()
+        self.machine.look(LAMP)
+
+    def _meet(self) -> None:
+        """Wait until all parts of the daemon are open, and hear what it tells."""
         until(self._is_open, "its parts do not open")
         threading.Thread(target=self._watch, daemon=True).start()
         until(lambda: bool(self.events), "it tells nothing")
-        self.machine.look(LAMP)
 
     def begin(self, settings: str) -> int:
         """Start the daemon; its process id in the guest."""

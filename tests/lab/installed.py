@@ -12,6 +12,7 @@ so.
 """
 
 import io
+import shlex
 import subprocess
 import tarfile
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ UNIT = "voice-appliance"
 KEY = "k3y-0123456789abcdef0123456789abcdef"
 SETTINGS = "/etc/voice-appliance"
 PACKAGES = ("ca-certificates", "libasound2-plugins", "python3")
-INSTALL_LIMIT_S = 600.0  # it takes two minutes
+INSTALL_LIMIT_S = 600.0  # it takes one or two minutes
+NEXT = "/srv/next"  # another release's wheels
+UPDATE_LOG = "/run/update.log"
+CHECK = f"/run/systemd/system/{UNIT}-check.service"  # is there while a release checks itself
 LATE_NETWORK = f"[Unit]\nAfter={UNIT}.service\n"
 BOARD = f"""
 [Unit]
@@ -61,6 +65,17 @@ class InstalledBox(Box):
     def moment_s(self, name: str) -> float:
         """When the service did so last, in the machine's monotonic time."""
         return moment_s(self.machine, name)
+
+    def begin_update(self) -> int:
+        """Let it be brought to the release in `NEXT`; the process id of who does that."""
+        words = f"deploy/update.sh --wheelhouse {NEXT}; echo it ended with $?"
+        return self.machine.launch(f"sh -c {shlex.quote(words)}", log=UPDATE_LOG)
+
+    def meet_again(self) -> None:
+        """Go on with the service after it was started anew."""
+        self.events.clear()
+        self.pid = int(self.show("MainPID"))
+        self._meet()
 
     @property
     def log(self) -> str:
@@ -110,6 +125,17 @@ def bring(machine: Machine, wheels: Path) -> None:
     machine.run("cat >/var/lib/dpkg/status", stdin=status.encode())
     machine.run(
         "install -D -m 755 /dev/stdin /usr/local/sbin/apt-get", stdin=b"#!/bin/sh\nexit 100\n"
+    )
+
+
+def bring_another(machine: Machine, wheels: Path) -> None:
+    """Put another release's wheels into the machine: only ours differs from those it has."""
+    ours = [next(wheels.glob("voice_appliance-*")), wheels / "requirements.txt"]
+    tar = tar_of([(it, it.name) for it in (*ours, wheels / "SHA256SUMS")])
+    machine.run(
+        f"mkdir {NEXT} && cp {HOME}/wheels/*.whl {NEXT} && rm {NEXT}/voice_appliance-*"
+        f" && tar -xf - -C {NEXT}",
+        stdin=tar,
     )
 
 

@@ -216,6 +216,14 @@ class Machine:
         words = f"cd {HOME} && exec {command}"
         return int(self.run(f"sh -c {shlex.quote(words)} </dev/null >{log} 2>&1 & echo $!"))
 
+    def wait_until(self, condition: str, *, limit_s: float = RUN_LIMIT_S) -> None:
+        """Wait until a command of the guest's shell succeeds, without keeping the guest busy.
+
+        Raises:
+            LabError: it takes too long.
+        """
+        self.run(f"until {condition}; do sleep 0.2; done", limit_s=limit_s)
+
     def lives(self, pid: int) -> bool:
         """Whether a process of the guest is still there."""
         return self.run(f"test -d /proc/{pid} && echo yes || echo no") == "yes\n"

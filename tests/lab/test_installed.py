@@ -18,11 +18,15 @@ from tests.test_cards import noise
 
 from .box import BUTTON, LAMP, SETTINGS, until
 from .conftest import Measured
+from .containers.releases import make_wheels
 from .installed import (
+    CHECK,
     KEY,
     UNIT,
+    UPDATE_LOG,
     InstalledBox,
     bring,
+    bring_another,
     install,
     make_bootable,
     moment_s,
@@ -33,6 +37,9 @@ from .machine import Machine, restored
 from .test_box import RATE_HZ, ask, share_of, unplug_and_plug, until_heard
 
 NOBODY = 1  # a port
+ANOTHER = "0.2.0"
+PATIENT = "[talk]\nhang_up_after_s = 2\nmax_turn_s = 300\n"
+UPDATE_LIMIT_S = 300.0  # it takes a minute or two
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +49,20 @@ def installing() -> dict[str, float | str]:
 
 
 @pytest.fixture(scope="module")
-def installed(
-    tmp_path_factory: pytest.TempPathFactory, installing: dict[str, float | str]
-) -> Iterator[Machine]:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What it is installed from."""
+    return wheelhouse(tmp_path_factory.mktemp("wheels") / "wheelhouse")
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: Path, installing: dict[str, float | str]) -> Iterator[Machine]:
     """A machine where it was installed, that was then switched off and on."""
     faulthandler.cancel_dump_traceback_later()  # this takes longer than a test may
-    wheels = wheelhouse(tmp_path_factory.mktemp("wheels") / "wheelhouse")
     with restored() as machine:
         bring(machine, wheels)
         began_s = time.monotonic()
         installing["said"] = install(machine)
         installing["installed_s"] = time.monotonic() - began_s
-        installing["again"] = install(machine)
         make_bootable(machine)
         settings = SETTINGS.format(port=NOBODY, pins="auto", lamp=LAMP, button=BUTTON)
         machine.run("cat >/etc/voice-appliance/config.toml", stdin=settings.encode())
@@ -72,7 +81,6 @@ def test_it_is_ready_when_the_machine_was_switched_on_before_there_is_a_network(
     installed: Machine, installing: dict[str, float | str], measured: Measured
 ) -> None:
     assert "the service runs" in str(installing["said"])
-    assert "nothing was to be done" in str(installing["again"])
     assert KEY not in str(installing["said"])
     assert installed.run(f"systemctl is-active {UNIT}").strip() == "active"
     assert show(installed, "NRestarts") == "0"
@@ -182,3 +190,63 @@ def test_it_is_stopped_in_the_middle_of_an_answer(box: InstalledBox, measured: M
     took_s = box.moment_s("InactiveEnter") - box.moment_s("ActiveExit")
     measured("stopped in the middle of an answer", "s", [took_s])
     assert not box.machine.lives(box.pid)
+
+
+def test_an_update_waits_until_nobody_talks_and_the_new_release_answers(
+    installed: Machine, wheels: Path, tmp_path: Path, measured: Measured
+) -> None:
+    """It is called in the middle of an answer; the button is held when it could go on.
+
+    The last one here: from then on the machine has another release.
+    """
+    faulthandler.cancel_dump_traceback_later()  # this takes longer than a test may
+    first, second, third = noise(4.0, seed=1), noise(2.0, seed=2), noise(1.0, seed=3)
+    bring_another(installed, make_wheels(ANOTHER, [], wheels, tmp_path))
+    with InstalledBox(installed, tmp_path, pins="auto", more=PATIENT) as box:
+        with installed.recording():
+            ask(box, first)
+            until_heard(box, first[:RATE_HZ])
+            called_s, updating = time.monotonic(), box.begin_update()
+            until_heard(box, first[-RATE_HZ // 2 :])
+        measured("answer heard, a release is made", "%", [share_of_heard(box, first)])
+        installed.wait_until(f"test -e {CHECK}", limit_s=UPDATE_LIMIT_S)
+        made_s = time.monotonic()
+        installed.press(BUTTON)
+        box.until_phase(Phase.LISTENING)
+        with installed.recording():
+            waiting = f"grep -q 'until the box is asleep; it is listening' {UPDATE_LOG}"
+            installed.wait_until(waiting, limit_s=UPDATE_LIMIT_S)
+            waits_s = time.monotonic()
+            installed.say(second)
+            installed.release(BUTTON)
+            until_heard(box, second[-RATE_HZ // 2 :])
+        measured("answer heard, an update waits", "%", [share_of_heard(box, second)])
+        assert share_of_heard(box, second) > 90
+        installed.wait_until(f"! test -d /proc/{updating}", limit_s=UPDATE_LIMIT_S)
+        ended_s = time.monotonic()
+        assert box.phase == "asleep", "it was stopped in its sleep"
+        said = installed.run(f"cat {UPDATE_LOG}")
+        assert f"release {ANOTHER} is the current one, " in said, said
+        assert said.endswith("it ended with 0\n")
+        measured("update: the release is made", "s", [made_s - called_s])
+        measured("update: it has checked itself", "s", [waits_s - made_s])
+        measured("update: spoken, asleep, swapped, judged", "s", [ended_s - waits_s])
+        box.meet_again()
+        measured("update: old stopped -> new READY", "s", [away_s(box)])
+        assert box.status["version"] == ANOTHER
+        assert box.status["trouble"] is None
+        with installed.recording():
+            ask(box, third)
+            until_heard(box, third[-RATE_HZ // 2 :])
+        assert box.show("NRestarts") == "0"
+        assert box.show("Result") == "success"
+
+
+def share_of_heard(box: InstalledBox, question: bytes) -> float:
+    """How much of a question was in what was recorded last, in per cent."""
+    return 100 * share_of(question, box.machine.heard().sound)
+
+
+def away_s(box: InstalledBox) -> float:
+    """How long the box was not there, when it was last started anew."""
+    return box.moment_s("ActiveEnter") - box.moment_s("ActiveExit")

@@ -152,6 +152,12 @@ class Lab:
             "PULSE_COOKIE": f"{self._folder}/cookie",
         }
 
+    def lend(self, place: str) -> tuple[Path, dict[str, str]]:
+        """Our folder, and what whoever has it at `place`, as any user, needs in the environment."""
+        devices = (self._folder / "asoundrc").read_text()
+        (self._folder / "asoundrc.lent").write_text(devices.replace(str(self._folder), place))
+        return self._folder, {"ALSA_CONFIG_PATH": f"{place}/asoundrc.lent"}
+
     def say(self, sound: bytes) -> subprocess.Popen[bytes]:
         """Play raw sound into the microphone; returns at once, `wait()` on it for its end."""
         with tempfile.TemporaryFile(dir=self._folder) as spoken:
@@ -220,6 +226,15 @@ class Lab:
         self._server.send_signal(signal.SIGCONT)
         self._is_stopped = False
 
+    @contextlib.contextmanager
+    def standing_still(self, sink: str) -> Iterator[None]:
+        """A sink stands still, with its listeners, while the block lasts; the server answers."""
+        self._control("suspend-sink", sink, "1")
+        try:
+            yield
+        finally:
+            self._control("suspend-sink", sink, "0")
+
     def mend(self) -> None:
         """Make a running lab of whatever a test has left: killed, dead or stopped."""
         if self._is_stopped or self._server is None or self._server.poll() is not None:
@@ -245,6 +260,7 @@ class Lab:
             stderr=subprocess.DEVNULL,
         )
         self._wait_answering()
+        self._folder.chmod(0o755)  # it closes it to others when it starts
         for sink in SINKS:
             self._client("parec", f"{sink}.monitor")
             with self.record(sink):

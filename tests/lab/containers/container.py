@@ -164,6 +164,11 @@ class Container:
             return f"--network-namespace-path=/run/netns/{self._cable}"
         return "--resolv-conf=copy-host" if self._network else "--private-network"
 
+    @property
+    def root(self) -> Path:
+        """Its files as it sees them, those in its memory too."""
+        return Path(f"/proc/{self._leader}/root")
+
     def find_again(self) -> None:
         """Go on with it after it has started anew by itself.
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .conftest import KEY, Tell
+from .conftest import KEY
 from .container import Container
 from .test_install import CONFIG, UNIT, is_active
 
@@ -86,17 +86,6 @@ def test_one_that_stands_still_is_started_anew(box: Container) -> None:
     until(lambda: show(box, "NRestarts") == "1" and is_active(box), "it is not started anew")
     assert show(box, "MainPID") != pid
     assert "Watchdog timeout" in box.run("journalctl", "-u", UNIT)
-
-
-def test_it_is_told_to_stop_and_goes(box: Container, tell: Tell) -> None:
-    began_s = time.monotonic()
-    box.run("systemctl", "stop", UNIT)
-    tell("stopped, asleep", time.monotonic() - began_s)
-    assert show(box, "Result") == "success"
-    assert show(box, "ExecMainStatus") == "0"
-    assert box.run("find", "/run/voice-appliance", check=False).endswith(
-        "No such file or directory"
-    )
 
 
 def test_wrong_settings_are_told_and_it_is_not_started_again(box: Container) -> None:
