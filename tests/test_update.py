@@ -310,8 +310,9 @@ def test_settings_come_with_a_release_and_go_back_with_it(root: Root) -> None:
     assert (root.folder / SETTINGS / NAMES[1]).stat().st_mode & 0o777 == 0o600
     assert (root.folder / SETTINGS / NAMES[0]).stat().st_mode & 0o777 == 0o640
     checked = (root.folder / "checked").read_text()
-    for setting, name in zip(("BindReadOnlyPaths=", "LoadCredential=deepgram-api-key:"), NAMES):
-        assert f"{setting}{root.folder}/{SETTINGS}/tried.new/{name}" in checked
+    tried = f"{root.folder}/{SETTINGS}/tried.new"
+    assert f"BindReadOnlyPaths={tried}/{NAMES[0]}:{root.folder}/{SETTINGS}/{NAMES[0]}" in checked
+    assert f"LoadCredential={NAMES[1]}:{tried}/{NAMES[1]}" in checked
     # The key stays: an older one may be good no more.
     assert update(root, "--rollback").returncode == 0
     assert (leads_to(root, "current"), has(root)) == (OLD, (HAS[0], WANTS[1]))
@@ -380,10 +381,7 @@ def test_a_key_that_is_none_is_refused(root: Root) -> None:
 def test_another_board_has_no_card_before_it_is_made_ready(root: Root) -> None:
     missing = ASLEEP.replace("open", "missing")
     root.write("trial-status", missing)
-    root.tool(
-        "sync",
-        f"[[ ! -L {root.folder}/{HOUSE}/trial ]] || cp {root.folder}/trial-status {root.folder}/status",
-    )
+    root.tool("sync", f"cd {root.folder} && [[ ! -L {HOUSE}/trial ]] || cp trial-status status")
     words = ("--wheelhouse", f"/wheels/{OLD}")
     wanted = give(root, "wanted", ("[panel]\nbuttons = { talk = 5 }", "old"))
     assert "it was open before" in update(root, *words, *wanted, TRIAL_LIMIT_S="2").stdout
@@ -409,9 +407,9 @@ def test_another_board_has_no_card_before_it_is_made_ready(root: Root) -> None:
 def test_power_may_be_cut_before_any_command(
     root: Root, script: str, version: str, wants: tuple[str, str], cuts: int
 ) -> None:
-    house, settings, blank = root.folder / HOUSE, root.folder / SETTINGS, root.folder / "blank"
+    house, blank = root.folder / HOUSE, root.folder / "blank"
     shutil.copytree(house, blank, symlinks=True)
-    words = ("--wheelhouse", f"/wheels/{version}", *give(root, "wanted", wants))
+    words = ("--now", "--wheelhouse", f"/wheels/{version}", *give(root, "wanted", wants))
     is_good = "falls" not in version + wants[0]
     belong = {f"{OLD} {''.join(HAS)}", f"{version} {''.join(wants)}"}
     number, was_cut = 0, True
