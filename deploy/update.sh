@@ -199,7 +199,12 @@ names_another_board() {
 # From here on the next boot judges, if we do not come to it.
 swap() {
     local before=$RELEASES/$RELEASE/status-before
-    if names_another_board; then : >"$before"; else ask >"$before"; fi
+    if names_another_board; then
+        say "the settings name another board: no card is judged; deploy/kit.sh makes it ready then"
+        : >"$before"
+    else
+        ask >"$before"
+    fi
     rm -f "$(mark_of "$(name_the_trial "$MADE_OF" "$TRIED.new")")"
     lead trial "$OLD"
     try_them

@@ -25,6 +25,9 @@ NOT_OURS = (
     *("/mnt", "/tmp", "/var/log", "/var/lib/systemd", "/var/cache/ldconfig"),
     *("/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-"),
 )
+# A trial that is over sooner.
+TRIAL = "/etc/systemd/system/voice-appliance-trial.service.d"
+SOON = "[Service]\\nEnvironment=TRIAL_SETTLED_S=2\\n"
 NAMES, TIMES = (r"%p %M %u %g %l\n", r"%p %M %u %g %l %T@ %s\n")
 USERS = ("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 
@@ -149,6 +152,7 @@ def test_without_wheels_they_are_built_on_the_box(tmp_path: Path, tell_of: TellO
         # A checkout that was changed since is tried as any release is.
         box.run("cp", "-r", *(f"/mnt/checkout/{part}" for part in PARTS), "/srv")
         box.run("sh", "-c", "echo >>/srv/appliance/__init__.py")
+        box.run("sh", "-c", f"mkdir {TRIAL} && printf '{SOON}' >{TRIAL}/lab.conf")
         began_s = time.monotonic()
         said = box.run("env", *ours, "/srv/deploy/update.sh")
         tell_of("trixie")("updated from a checkout", time.monotonic() - began_s)
