@@ -423,6 +423,8 @@ def cut_at_every_other(
             assert ran.returncode == 0, f"cut before command {number}: {ran.stdout}"
             assert (leads_to(root, "current"), has(root)) == (version, wants), number
             assert releases(root) == {OLD, version}
+            if version != OLD:  # a way back, with its settings
+                assert (house / "releases" / OLD / NAMES[0]).read_text() == HAS[0], number
         else:
             assert "is not good: it fell" in ran.stdout, number
             assert (leads_to(root, "current"), has(root)) == (OLD, HAS), number
