@@ -22,9 +22,9 @@ readonly SETTINGS_NAME=${CONFIG##*/} KEY_NAME=${KEY##*/}
 # Lays out, without effect, what is not as it is there already. Takes the release that it is for, and
 # the file of the settings and that of the key, or nothing for either.
 lay_out() {
-    local release=$1 config=$2 key_file=$3 key it
-    rm -rf "$TRIED" "$TRIED.new" "$KEPT"
-    mkdir -m 700 "$TRIED.new" "$KEPT"
+    local release=$1 config=$2 key_file=$3 key
+    drop_settings
+    mkdir -m 700 "$TRIED.new"
     if [[ -n $config ]] && ! cmp -s "$config" "$CONFIG"; then
         install -m 640 -g "$NAME" "$config" "$TRIED.new/$SETTINGS_NAME"
     fi
@@ -34,16 +34,23 @@ lay_out() {
             (umask 077 && printf '%s' "$key" >"$TRIED.new/$KEY_NAME")
         fi
     fi
-    for it in "$TRIED.new"/*; do
-        if [[ -e $it ]]; then cp -p "$SETTINGS/${it##*/}" "$KEPT/"; fi
-    done
     echo "$release" >"$TRIED.new/release"
     if ! are_laid_out; then drop_settings; fi
-    sync -f "$SETTINGS"
 }
 
 # Whether there is something to try, and nobody tries it yet.
 are_laid_out() { [[ -e $TRIED.new/$SETTINGS_NAME || -e $TRIED.new/$KEY_NAME ]]; }
+
+# Keeps what lies in the places of what was laid out; an owner may have changed it until now.
+keep_settings() {
+    local it
+    if ! are_laid_out; then return; fi
+    mkdir -m 700 "$KEPT"
+    for it in "$SETTINGS_NAME" "$KEY_NAME"; do
+        if [[ -e $TRIED.new/$it ]]; then cp -p "$SETTINGS/$it" "$KEPT/"; fi
+    done
+    sync -f "$SETTINGS"
+}
 
 # Puts on trial what was laid out; if it is for the release that runs, it applies from here on.
 try_them() {

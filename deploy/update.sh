@@ -206,6 +206,7 @@ swap() {
         ask >"$before"
     fi
     rm -f "$(mark_of "$(name_the_trial "$MADE_OF" "$TRIED.new")")"
+    keep_settings
     lead trial "$OLD"
     try_them
     lead current "$RELEASE"

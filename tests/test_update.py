@@ -78,7 +78,7 @@ HAS, WANTS = ("[talk]", "old"), ("[cues]", "new")
 # what runs.
 CHANGING = (
     "swap|judge|lead|keep|fall_back|end_trial|remove_old|remove_release"
-    "|try_them|withdraw|settle|note_settings|drop_settings"
+    "|keep_settings|try_them|withdraw|settle|note_settings|drop_settings"
 )
 CUT = f"""
 set -T
@@ -363,6 +363,17 @@ def test_settings_that_are_not_good_go_back_with_what_they_came_with(
     # With other settings it is another trial.
     assert update(root, *words[:2], *give(root, "wanted", WANTS)).returncode == 0
     assert (leads_to(root, "current"), has(root)) == (version, WANTS)
+
+
+def test_what_the_owner_writes_while_it_waits_is_what_it_goes_back_to(root: Root) -> None:
+    root.write("status", '{"phase": "speaking", "mode": "hold", "link": "up"}')
+    root.write("then", ASLEEP)
+    writes = f"[[ -L {HOUSE}/trial ]] || printf '[log]' >{SETTINGS}/config.toml"
+    root.tool("sleep", f"cd {root.folder} && cp then status && {{ {writes}; }}")
+    ran = update(root, "--wheelhouse", "/wheels/falls", *give(root, "wanted", WANTS))
+    assert "waiting until the box is asleep; it is speaking" in ran.stdout
+    assert "is back, with its settings" in ran.stdout
+    assert (leads_to(root, "current"), has(root)) == (OLD, ("[log]", HAS[1]))
 
 
 def test_settings_that_it_does_not_know_are_told_and_leave_nothing(root: Root) -> None:
