@@ -9,7 +9,8 @@
 #                                           the one that it falls back to (trial.sh)
 #   /etc/systemd/system, /usr/local/bin     one link each, through `current`: so the swap of that
 #                                           one name swaps code, units and command at once
-#   /etc/voice-appliance                    config.toml, read by the service's group; the key, root's
+#   /etc/voice-appliance                    config.toml, read by the service's group; the key, root's;
+#                                           and what is on trial of both (settings.sh)
 #   /var/lib/voice-appliance                state: systemd makes it, for the service's user
 #
 # Each step looks before it acts. What it did it says in one line and notes in CHANGES, so that a
@@ -29,6 +30,7 @@ readonly UNIT=$NAME.service
 readonly UNITS=/etc/systemd/system
 readonly UNIT_LINK=$UNITS/$UNIT
 readonly TRIAL_UNIT=$NAME-trial.service
+readonly SETTINGS_UNIT=$NAME-settings.service
 readonly COMMAND=/usr/local/bin/$NAME
 readonly FIRST_BOOT=/usr/local/lib/$NAME/firstboot.sh  # where a card brought it
 readonly GROUPS_OF_DEVICES=(audio gpio spi)
@@ -79,6 +81,17 @@ make_account() {
         usermod --append --groups "$NAME" "$owner"
         did "you, $owner, may talk to the box from your next login on: you are in group $NAME"
     fi
+}
+
+# Prints the board that settings name, or nothing. Takes their file.
+name_the_kit() {
+    "$PYTHON" - "$1" <<'PYTHON'
+import sys
+import tomllib
+
+with open(sys.argv[1], "rb") as file:
+    print(tomllib.load(file).get("panel", {}).get("kit", ""))
+PYTHON
 }
 
 # Prints settings from a file, with the board named in them if one is given. What the edit made is
@@ -160,19 +173,31 @@ make_settings() {
     esac
 }
 
+check_key() {
+    if [[ $1 == *[![:graph:]]* ]] || ((${#1} > 4096)); then
+        give_up "that is no API key: wanted printable characters, without spaces"
+    fi
+}
+
+# Prints the key that is in a file.
+read_key() {
+    local key
+    key=$(tr -d '\r\n' <"$1") || give_up "the key's file, $1, cannot be read"
+    [[ -n $key ]] || give_up "the key's file, $1, is empty"
+    check_key "$key"
+    printf '%s' "$key"
+}
+
 # Takes a file to read the key from, or nothing: then it is asked for, once, if there is somebody
 # to ask, and one that is stored is kept.
 store_key() {
     local from=$1 key=""
     if [[ -n $from ]]; then
-        key=$(tr -d '\r\n' <"$from") || give_up "the key's file, $from, cannot be read"
-        [[ -n $key ]] || give_up "the key's file, $from, is empty"
+        key=$(read_key "$from")
     elif [[ ! -s $KEY && -t 0 && -t 2 ]]; then
         read -rs -p "Deepgram API key (it is not shown; Enter for none): " key
         echo >&2
-    fi
-    if [[ $key == *[![:graph:]]* ]] || ((${#key} > 4096)); then
-        give_up "that is no API key: wanted printable characters, without spaces"
+        check_key "$key"
     fi
     if [[ -e $KEY && (-z $key || $key == "$(<"$KEY")") ]]; then return; fi
     (umask 077 && printf '%s' "$key" >"$KEY.new")
@@ -198,6 +223,7 @@ link() {
 link_service() {
     link "$COMMAND" "$CURRENT/bin/$NAME"
     link "$UNIT_LINK" "$CURRENT/$SHARE/systemd/$UNIT"
+    link "$UNITS/$SETTINGS_UNIT" "$CURRENT/$SHARE/systemd/$SETTINGS_UNIT"
     link "$UNITS/$TRIAL_UNIT" "$CURRENT/$SHARE/systemd/$TRIAL_UNIT"
     local it
     for it in "$UNIT" "$TRIAL_UNIT"; do

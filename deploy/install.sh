@@ -31,6 +31,8 @@ source deploy/box.sh
 source deploy/wheels.sh
 # shellcheck source=deploy/release.sh
 source deploy/release.sh
+# shellcheck source=deploy/settings.sh
+source deploy/settings.sh
 
 read_words() {
     local file
@@ -61,13 +63,13 @@ read_words() {
     if [[ $purges == yes && $uninstalls == no ]]; then give_up "--purge goes with --uninstall"; fi
 }
 
-# Whatever step fails leaves what the next run goes on from.
+# Whatever step fails leaves what the next run goes on from. Of wrong settings all is said: the same
+# run would refuse them again.
 tell_the_step() {
     local status=$?
     if [[ -n $WORK ]]; then rm -rf "$WORK"; fi
-    if ((status != 0)) && [[ -n $STEP ]]; then
-        say "stopped while $STEP. What was wrong stands above; when it is mended, run this again."
-    fi
+    if ((status == 0 || status == WRONG_SETTINGS)) || [[ -z $STEP ]]; then return; fi
+    say "stopped while $STEP. What was wrong stands above; when it is mended, run this again."
 }
 
 start() {
@@ -93,6 +95,7 @@ install_all() {
     STEP="making the service's user"
     make_account
     STEP="writing the settings"
+    drop_settings # if some are on trial: who installs has the last word
     make_settings "$RELEASE" "$config" "$replaces" "$kit"
     STEP="storing the key"
     store_key "$key_file"
@@ -113,6 +116,7 @@ uninstall() {
         if is_booted; then quietly systemctl stop "$UNIT"; fi
         rm -f "$UNITS/multi-user.target.wants/$UNIT" "$UNIT_LINK"
         rm -f "$UNITS/multi-user.target.wants/$TRIAL_UNIT" "$UNITS/$TRIAL_UNIT"
+        rm -f "$UNITS/$SETTINGS_UNIT"
         if is_booted; then
             systemctl daemon-reload
             systemctl reset-failed "$UNIT" 2>/dev/null || true # it had not failed
@@ -126,6 +130,7 @@ uninstall() {
     if [[ -L $COMMAND ]]; then rm "$COMMAND"; fi
     if [[ -d $HOUSE ]]; then
         rm -rf "$HOUSE"
+        drop_settings
         did "$HOUSE is gone"
     fi
     if [[ $purges == yes ]]; then

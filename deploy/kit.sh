@@ -38,18 +38,6 @@ readonly OFF="#voice-appliance-off: "
 OVERLAY="" ALSA_STATE_FILE=""
 CARD="" CONFIG_TXT=() MIXER=() ALSA_STATE=""
 
-# Prints the board that the settings name, or nothing.
-name_the_kit() {
-    if [[ ! -e $CONFIG ]]; then return; fi
-    "$PYTHON" - "$CONFIG" <<'PYTHON'
-import sys
-import tomllib
-
-with open(sys.argv[1], "rb") as file:
-    print(tomllib.load(file).get("panel", {}).get("kit", ""))
-PYTHON
-}
-
 # Sets CARD, CONFIG_TXT, MIXER (names and values by turns) and ALSA_STATE to what a board needs.
 read_kit() {
     local told
@@ -220,7 +208,8 @@ main() {
         if [[ -n $BOOT ]]; then set_config_txt; fi
         return
     fi
-    KIT=$(name_the_kit)
+    KIT=""
+    if [[ -e $CONFIG ]]; then KIT=$(name_the_kit "$CONFIG"); fi
     if [[ -n $KIT ]]; then read_kit "$KIT"; fi
     "$action"
 }

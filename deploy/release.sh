@@ -7,7 +7,8 @@
 #   current            leads to the one that runs
 #   previous           leads to the one that ran before, for `update.sh --rollback`
 #   bad/               a file for each that was tried and not kept, with the reason; named by what
-#                      it was made of, so that a mended build of the same version may come
+#                      it was made of and by the settings that were tried with it, so that a mended
+#                      build of the same version may come, and so may other settings
 #
 # A name of HOUSE is changed by rename(2), and the disk has it before the next step begins: so
 # whatever is cut, a name leads to a whole release.
@@ -158,5 +159,6 @@ remove_old() {
     done
 }
 
-# Prints the file that tells why a release was not kept, if it was not. Takes what it was made of.
+# Prints the file that tells why what was tried was not kept, if it was not. Takes its name
+# (settings.sh).
 mark_of() { echo "$HOUSE/bad/$(short_name "$1")"; }

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Judges the release that is on trial, and puts the one before it back unless it is good. Run by
 # voice-appliance-trial.service, as root, from the release before: after update.sh has swapped them,
-# or at the next boot, if the power was cut before the verdict.
+# or at the next boot, if the power was cut before the verdict. Settings that are on trial are judged
+# with their release, or alone where the release stays, and go back with it (settings.sh).
+#
+#   deploy/trial.sh --settle   puts in place the settings that apply, and judges nothing
 #
 # Good is a release that gets ready, answers `status`, and then stays up for TRIAL_SETTLED_S, with
 # no card and no panel in a trouble that the one before was not in; it has TRIAL_LIMIT_S for that.
@@ -9,7 +12,8 @@
 #
 # On trial is what `current` leads to, while there is `trial`, which leads to the one to fall back
 # to. Both are changed by rename, and `trial` goes last: so whatever is cut, the next boot either
-# judges again or finds that they lead to the same, and that nothing is on trial.
+# judges again or finds that they lead to the same, that no settings apply, and that nothing is on
+# trial.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=deploy/ground.sh
@@ -18,6 +22,8 @@ source deploy/ground.sh
 source deploy/box.sh
 # shellcheck source=deploy/release.sh
 source deploy/release.sh
+# shellcheck source=deploy/settings.sh
+source deploy/settings.sh
 
 readonly LIMIT_S=${TRIAL_LIMIT_S:-120}
 readonly SETTLED_S=${TRIAL_SETTLED_S:-10}
@@ -105,23 +111,27 @@ end_trial() {
     rm -f "$TRIAL"
     sync -f "$HOUSE"
     rm -f "$BEFORE"
+    drop_settings
     remove_old
 }
 
 keep() {
-    lead previous "$OLD"
-    rm -f "$(mark_of "$(made_of "$NEW")")"
+    if [[ $NEW != "$OLD" ]]; then
+        note_settings "$OLD" "$NEW"
+        lead previous "$OLD"
+    fi
+    rm -f "$(mark_of "$(made_of "$NEW")")" "$(mark_of "$(name_the_trial "$(made_of "$NEW")" "$TRIED")")"
     end_trial
-    say "release $NEW is good and stays; $OLD is kept beside it"
+    say "release $NEW is good$WITH and stays"
 }
 
 fall_back() {
     local mark
-    mark=$(mark_of "$(made_of "$NEW")")
+    mark=$(mark_of "$(name_the_trial "$(made_of "$NEW")" "$TRIED")")
     mkdir -p "$HOUSE/bad"
     journalctl --sync || true # an older one cannot
     {
-        echo "release $NEW was tried on $(date '+%F %T') and is not good: $REASON. It said:"
+        echo "release $NEW was tried$WITH on $(date '+%F %T') and is not good: $REASON. It said:"
         # ALSA says ten lines for each card that is not there.
         journalctl --boot --unit "$UNIT" --no-pager --quiet --output cat --lines 200 |
             grep -v '^ALSA lib' | tail -n "$WORDS_MAX" || true
@@ -129,16 +139,22 @@ fall_back() {
     mv "$mark.new" "$mark"
     cat "$mark" >&2
     lead current "$OLD"
+    withdraw
     restart || true # it is started again and again, as ever
     end_trial
-    say "release $OLD is back"
+    say "release $OLD is back${WITH:+, with its settings}"
 }
 
 # ── the verdict ──────────────────────────────────────────────────────────────────────────────────
 
 [[ -L $TRIAL ]] || give_up "nothing is on trial"
+if [[ ${1-} == --settle ]]; then
+    settle
+    exit
+fi
 OLD=$(led_to trial) NEW=$(led_to current) BEFORE=$RELEASES/$(led_to current)/status-before REASON=""
-if [[ $OLD == "$NEW" ]]; then
+WITH=$(with_them)
+if [[ $OLD == "$NEW" && -z $WITH ]]; then
     end_trial
     exit
 fi
@@ -147,5 +163,6 @@ is_good || verdict=fall_back
 if [[ -L $TRIAL && $(led_to current) == "$NEW" ]]; then
     "$verdict"
 else
+    drop_settings
     say "somebody has installed $(led_to current) meanwhile"
 fi

@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
-# Brings a box that is in use to another release, or leaves it as it was. Run by root on the box;
-# it may be run again at any time, also after the power was cut. It needs no network.
+# Brings a box that is in use to another release, to other settings, or to both at once; or leaves
+# it as it was. Run by root on the box; it may be run again at any time, also after the power was
+# cut. It needs no network.
 #
-#   deploy/update.sh [--wheelhouse FOLDER | --extra NAME …] [--now] [--force]
-#   deploy/update.sh --rollback [--now]
+#   deploy/update.sh [--wheelhouse FOLDER | --extra NAME …] [--config FILE] [--key-file FILE]
+#                    [--now] [--force]
+#   deploy/update.sh --rollback [--config FILE] [--key-file FILE] [--now]
 #
 #   --wheelhouse FOLDER  the release's wheels (deploy/wheelhouse.sh makes them); without it they are
-#                        built here, from this checkout, which does take network and compiler
+#                        built here, from this checkout, which does take network and compiler. Where
+#                        this is no checkout, but a release, that release stays if there are settings
 #   --extra NAME         build an extra of pyproject.toml's too
+#   --config FILE        settings in place of those that are there; without it they stay
+#   --key-file FILE      the API key; /dev/stdin is a file too. Without it the one that is stored stays
 #   --now                do not wait until the box is asleep: what is said just then is lost
 #   --force              also a release that was tried before and was not good
-#   --rollback           back to the release that ran before this one
+#   --rollback           back to the release that ran before this one; and to the settings that it
+#                        had, if this one came with others
 #
 # The new release is made beside the old one. Its `check` runs as the service would, as its user and
-# in its sandbox, on the settings that are there: what it does not know of them is told, and nothing
-# is changed (exit status 78). The cards and pins are the running daemon's; they are looked at when
-# the new one has them. When the box is asleep, for which an hour is waited, the new one takes the
-# place of the old one and is on trial: trial.sh judges, and puts the old one back unless the new one
-# is good. Settings and state stay as they are.
+# in its sandbox, on the settings and with the key that it will have: what it does not know of them
+# is told, and nothing is changed (exit status 78). The cards and pins are the running daemon's; they
+# are looked at when the new one has them. When the box is asleep, for which an hour is waited, the
+# new one takes the place of the old one and is on trial: trial.sh judges, and puts the old one back
+# unless the new one is good. New settings come and go with it in one step (settings.sh); alone they
+# are tried likewise. The state stays as it is.
+#
+# Settings that name another board are judged without cards and panel: those are there only when
+# kit.sh has made the board ready and the box has started anew.
 set -euo pipefail
 FROM=$PWD
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -29,6 +39,8 @@ source deploy/box.sh
 source deploy/wheels.sh
 # shellcheck source=deploy/release.sh
 source deploy/release.sh
+# shellcheck source=deploy/settings.sh
+source deploy/settings.sh
 
 readonly ASLEEP_LIMIT_S=${ASLEEP_LIMIT_S:-3600}
 readonly LOOK_EVERY_S=5
@@ -41,11 +53,16 @@ read_words() {
     local file
     while (($#)); do
         case $1 in
-            --wheelhouse | --extra)
+            --wheelhouse | --extra | --config | --key-file)
                 (($# > 1)) || give_up "$1 wants a name"
                 file=$2
                 if [[ $file != /* ]]; then file=$FROM/$file; fi
-                if [[ $1 == --extra ]]; then EXTRAS+=("$2"); else wheelhouse=$file; fi
+                case $1 in
+                    --wheelhouse) wheelhouse=$file ;;
+                    --extra) EXTRAS+=("$2") ;;
+                    --config) config=$file ;;
+                    --key-file) key_file=$file ;;
+                esac
                 shift
                 ;;
             --now) waits=no ;;
@@ -58,31 +75,37 @@ read_words() {
     done
 }
 
-# Whatever step fails leaves a box that runs, and what the next run goes on from.
+# Whatever step fails leaves a box that runs, and what the next run goes on from. Of wrong settings
+# all is said.
 tell_the_step() {
     local status=$?
     if [[ -n $WORK ]]; then rm -rf "$WORK"; fi
-    if ((status != 0)) && [[ -n $STEP ]]; then say "stopped while $STEP"; fi
+    if [[ $LAID == yes && ! -L $TRIAL ]]; then drop_settings; fi
+    if ((status == 0 || status == WRONG_SETTINGS)) || [[ -z $STEP ]]; then return; fi
+    say "stopped while $STEP"
 }
 
 # ── what is to run ───────────────────────────────────────────────────────────────────────────────
 
-# Sets RELEASE and MADE_OF.
+# Sets RELEASE and MADE_OF; for a way back, the settings too.
 choose() {
+    local without=anew
     if [[ $goes_back == yes ]]; then
         RELEASE=$(led_to previous)
         MADE_OF=$(made_of "$RELEASE")
         if [[ -z $MADE_OF || $RELEASE == "$OLD" ]]; then
             give_up "there is no release to go back to"
         fi
+        if [[ -z $config ]]; then config=$(settings_of "$RELEASE"); fi
     else
-        choose_release anew
+        if [[ -n $config$key_file ]]; then without=stay; fi
+        choose_release "$without"
     fi
 }
 
 refuse_a_bad_one() {
     local mark
-    mark=$(mark_of "$MADE_OF")
+    mark=$(mark_of "$(name_the_trial "$MADE_OF" "$TRIED.new")")
     if [[ -e $mark && $forces == no ]]; then
         cat "$mark" >&2
         give_up "so it is not tried again; --force does it all the same"
@@ -90,10 +113,12 @@ refuse_a_bad_one() {
 }
 
 # Lets the release itself say whether it could run here: in a unit that is the service's, with what
-# the owner has changed of it, but for what it runs, and without the folder that the running one has
-# in /run.
+# the owner has changed of it, but for what it runs, with the settings and the key that are laid out
+# in the places of those that are there, and without the folder that the running one has in /run.
 check_release() {
-    local folder=$RELEASES/$1 status it
+    local folder=$RELEASES/$1 config=$TRIED.new/$SETTINGS_NAME key=$TRIED.new/$KEY_NAME status it
+    if [[ ! -e $config ]]; then config=""; fi
+    if [[ ! -e $key ]]; then key=""; fi
     rm -rf "$CHECK_FILE.d" "$CHECK_SAID"
     mkdir -p "$CHECK_FILE.d"
     cp "$folder/$SHARE/systemd/$UNIT" "$CHECK_FILE"
@@ -107,6 +132,8 @@ StandardOutput=truncate:$CHECK_SAID
 StandardError=inherit
 RuntimeDirectory=
 Restart=no
+${config:+BindReadOnlyPaths=$config:$CONFIG}
+${key:+LoadCredential=$KEY_NAME:$key}
 END
     systemctl daemon-reload
     status=0
@@ -122,7 +149,8 @@ END
     else
         journalctl --boot --unit "$CHECK_UNIT" --no-pager --quiet --output cat --lines 5 >&2 || true
     fi
-    say "release $1 would not run here, as it says above; nothing was changed"
+    say "release $1 would not run here${config:+ with these settings}, as it says above;" \
+        "nothing was changed"
     exit "$((status == WRONG_SETTINGS ? status : 1))"
 }
 
@@ -163,12 +191,26 @@ wait_until_asleep() {
     done
 }
 
+names_another_board() {
+    [[ -e $TRIED.new/$SETTINGS_NAME &&
+        $(name_the_kit "$TRIED.new/$SETTINGS_NAME") != "$(name_the_kit "$CONFIG")" ]]
+}
+
 # From here on the next boot judges, if we do not come to it.
 swap() {
-    ask >"$RELEASES/$RELEASE/status-before"
+    local before=$RELEASES/$RELEASE/status-before
+    if names_another_board; then
+        say "the settings name another board: no card is judged; deploy/kit.sh makes it ready then"
+        : >"$before"
+    else
+        ask >"$before"
+    fi
+    rm -f "$(mark_of "$(name_the_trial "$MADE_OF" "$TRIED.new")")"
+    keep_settings
     lead trial "$OLD"
+    try_them
     lead current "$RELEASE"
-    say "release $RELEASE is on trial; $OLD was the current one"
+    say "release $RELEASE is on trial$(with_them); $OLD was the current one"
 }
 
 # Runs what is there now and lets it be judged; what was wrong with it is told. Who hangs up on us
@@ -176,13 +218,13 @@ swap() {
 judge() {
     local tried mark
     tried=$(led_to current)
-    mark=$(mark_of "$(made_of "$tried")")
+    mark=$(mark_of "$(name_the_trial "$(made_of "$tried")" "$TRIED")")
     systemctl daemon-reload
     systemctl reset-failed "$UNIT" 2>/dev/null || true # it had not failed
     systemctl --no-block restart "$UNIT"
     systemctl start "$TRIAL_UNIT" || true # what came of it is to be seen
     [[ ! -L $TRIAL ]] || give_up "nobody has judged: see journalctl -u $TRIAL_UNIT"
-    if [[ $(led_to current) != "$tried" ]]; then
+    if [[ -e $mark ]]; then
         cat "$mark" >&2
         say "release $(led_to current) is back, and runs"
         return 1
@@ -191,7 +233,7 @@ judge() {
 
 finish_what_was_cut_off() {
     if [[ ! -L $TRIAL ]]; then return; fi
-    say "release $(led_to current) is still on trial"
+    say "release $(led_to current) is still on trial$(with_them)"
     if judge; then say "release $(led_to current) is the current one"; fi
 }
 
@@ -206,7 +248,10 @@ update() {
     OLD=$(led_to current)
     STEP="getting the release"
     choose
-    if [[ $RELEASE == "$OLD" ]]; then
+    STEP="laying out the settings"
+    LAID=yes
+    lay_out "$RELEASE" "$config" "$key_file"
+    if [[ $RELEASE == "$OLD" ]] && ! are_laid_out; then
         say "nothing was to be done: release $RELEASE is the current one"
         return
     fi
@@ -214,8 +259,9 @@ update() {
     STEP="making the release"
     make_account
     if [[ $goes_back == no ]]; then make_release "$RELEASE" "$MADE_OF" "$wheelhouse"; fi
-    [[ -x $RELEASES/$OLD/$SHARE/deploy/trial.sh && -e $RELEASES/$RELEASE/$SHARE/systemd/$TRIAL_UNIT ]] ||
-        give_up "one of them knows no trial: install.sh changes $OLD for $RELEASE without one"
+    [[ -e $RELEASES/$OLD/$SHARE/systemd/$SETTINGS_UNIT &&
+        -e $RELEASES/$RELEASE/$SHARE/systemd/$SETTINGS_UNIT ]] ||
+        give_up "one of them knows no such trial: install.sh changes $OLD for $RELEASE without one"
     link_service
     STEP="letting the release check itself"
     check_release "$RELEASE"
@@ -225,12 +271,17 @@ update() {
     swap
     STEP="judging the release"
     judge
-    say "release $RELEASE is the current one, $OLD was"
+    if [[ $RELEASE == "$OLD" ]]; then
+        say "release $RELEASE has the new settings"
+    else
+        say "release $RELEASE is the current one, $OLD was"
+    fi
     "$COMMAND" status
 }
 
 umask 022
-wheelhouse="" waits=yes forces=no goes_back=no STEP="" WORK="" OLD=""
+wheelhouse="" config="" key_file="" waits=yes forces=no goes_back=no
+STEP="" WORK="" OLD="" LAID=no
 read_words "$@"
 ((EUID == 0)) || give_up "run it as root: sudo deploy/update.sh …"
 trap tell_the_step EXIT

@@ -9,16 +9,18 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from .scripts import Root
 
-HOUSE = "opt/voice-appliance"
+HOUSE, SETTINGS = "opt/voice-appliance", "etc/voice-appliance"
+NAMES = ("config.toml", "deepgram-api-key")
 OLD, NEW = "0.1.0", "0.2.0"
 # Instead of making and checking wheels: the folder's last name is the version, and the kind of
-# release that it is.
+# release that it is. Settings are read without starting a Python.
 MAKING = """
 choose_release() {{
     MADE_OF="of $wheelhouse"
@@ -35,19 +37,30 @@ make_release() {{
     echo "$2" >"$folder/made-of"
     did "release $1 lies in $folder"
 }}
+name_the_kit() {{ sed -n 's/^kit = //p' "$1"; }}
 """
 # The service runs what is current; releases that are named so fall.
+# Before each start comes what the unit wants before it.
 SYSTEMCTL = """
+settings={0}/etc/voice-appliance
+start() {{
+    [[ ! -L {0}/{1}/trial ]] || {0}/{1}/trial/share/voice-appliance/deploy/trial.sh --settle
+    release=$(readlink {0}/{1}/current)
+    echo "${{release##*/}} $(cat "$settings"/{{config.toml,deepgram-api-key}})" >>{0}/started
+}}
 case "$*" in
     *ActiveState*)
-        case $(readlink {0}/{1}/current) in
+        case $(readlink {0}/{1}/current)$(cat "$settings/config.toml") in
             *falls*) echo ActiveState=activating; echo NRestarts=5 ;;
             *ends*) echo ActiveState=failed ;;
             *replaced*) rm {0}/{1}/trial; echo ActiveState=failed ;;
             *) echo ActiveState=active; echo MainPID=7; echo NRestarts=0 ;;
         esac ;;
     *ExecMainStatus*) cat {0}/check-status ;;
+    *restart*) start ;;
+    boot) start && exec "$0" start voice-appliance-trial.service ;;
     "start voice-appliance-check.service")
+        cat {0}/run/systemd/system/*check*.d/zz* >{0}/checked
         if [[ -e {0}/check-says ]]; then
             cp {0}/check-says {0}/run/voice-appliance-check
             exit 1
@@ -59,43 +72,75 @@ esac
 """
 Ran = subprocess.CompletedProcess[str]
 ASLEEP = '{"phase": "asleep", "mode": "hold", "link": "down", "panel": {"state": "open"}}'
-# Ends one of the two scripts, and all that it called, before the n-th command of those that change
+# What a box has, and what it is given: settings and a key.
+HAS, WANTS = ("[talk]", "old"), ("[cues]", "new")
+# Ends one of the scripts, and all that it called, before the n-th command of those that change
 # what runs.
-CHANGING = "swap|judge|lead|keep|fall_back|end_trial|remove_old|remove_release"
+CHANGING = (
+    "swap|judge|lead|keep|fall_back|end_trial|remove_old|remove_release"
+    "|keep_settings|try_them|withdraw|settle|note_settings|drop_settings"
+)
 CUT = f"""
 set -T
 COMMANDS=0
 before() {{{{
     [[ $1 != @({CHANGING}) ]] || ((++COMMANDS < {{1}})) || kill -9 0
 }}}}
-case $0 in */{{0}}) trap 'before "${{{{FUNCNAME-}}}}"' DEBUG ;; esac
+case "${{{{0##*/}}}} ${{{{1-}}}}" in {{0}}) trap 'before "${{{{FUNCNAME-}}}}"' DEBUG ;; esac
 """
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     """A box on which the old release runs."""
-    root = Root(tmp_path)
+    return make_box(tmp_path)
+
+
+def make_box(folder: Path) -> Root:
+    root = Root(folder)
     for name in ("update.sh", "trial.sh"):
         script = root.deploy / name
         text = script.read_text()
         script.write_text(re.sub(r"\(\(EUID == 0\)\)", "true", text))
     with (root.deploy / "release.sh").open("a") as file:
-        file.write(MAKING.format(tmp_path))
+        file.write(MAKING.format(folder))
     root.write("systemd/voice-appliance.service", "[Service]\nExecStart=run\n")
     root.write("systemd/voice-appliance-trial.service", "")
+    root.write("systemd/voice-appliance-settings.service", "")
     root.write("run/systemd/system/x", "")
     root.write("run/lock/x", "")
     root.write("usr/local/bin/x", "")
     root.write("status", ASLEEP)
     root.write("check-status", "1")
-    root.tool("systemctl", SYSTEMCTL.format(tmp_path, HOUSE))
+    root.tool("systemctl", SYSTEMCTL.format(folder, HOUSE))
     root.tool("id", "echo voice-appliance audio gpio spi")
     root.tool("journalctl", "echo 'it said so'")
+    root.tool("install", 'exec /usr/bin/install "${@/#voice-appliance/root}"')
+    (root.folder / SETTINGS).mkdir(parents=True)
+    give(root, SETTINGS, HAS)
     for name in ("getent", "sleep", "sync"):
         root.tool(name, "")
     install(root)
     return root
+
+
+def give(root: Root, folder: str, what: tuple[str, str]) -> list[str]:
+    """Write settings and a key into a folder; the words that name them."""
+    for name, text in zip(NAMES, what, strict=True):
+        root.write(f"{folder}/{name}", text)
+    return [
+        "--config",
+        f"{root.folder}/{folder}/{NAMES[0]}",
+        "--key-file",
+        f"{root.folder}/{folder}/{NAMES[1]}",
+    ]
+
+
+def has(root: Root) -> tuple[str, ...]:
+    """The settings and the key that are in place; nothing else lies there."""
+    folder = root.folder / SETTINGS
+    assert {file.name for file in folder.iterdir()} == set(NAMES)
+    return tuple((folder / name).read_text() for name in NAMES)
 
 
 def install(root: Root) -> None:
@@ -132,9 +177,9 @@ def update(root: Root, *words: str, cut: str = "", **environ: str) -> Ran:
 
 
 def boot(root: Root) -> None:
-    """What the next start does: judge, if something is on trial."""
+    """What the next start does: start the service, and judge, if something is on trial."""
     ran = subprocess.run(
-        ["systemctl", "start", "voice-appliance-trial.service"],
+        ["systemctl", "boot"],
         env={"PATH": f"{root.tools}:/usr/bin:/bin", "TRIAL_SETTLED_S": "0"},
         capture_output=True,
         text=True,
@@ -261,32 +306,165 @@ def test_a_trouble_is_bad_only_if_it_is_new(root: Root) -> None:
     assert leads_to(root, "current") == NEW
 
 
-@pytest.mark.parametrize(
-    ("script", "version", "cuts"),
-    [("update.sh", NEW, 20), ("trial.sh", NEW, 20), ("trial.sh", "falls", 25)],
-)
-def test_power_may_be_cut_before_any_command(
-    root: Root, script: str, version: str, cuts: int
+def test_settings_come_with_a_release_and_go_back_with_it(root: Root) -> None:
+    words = give(root, "wanted", WANTS)
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}", *words)
+    assert ran.returncode == 0, ran.stdout
+    assert f"release {NEW} is good with new settings" in ran.stdout
+    assert has(root) == WANTS
+    assert (root.folder / "started").read_text() == f"{NEW} {''.join(WANTS)}\n"
+    assert (root.folder / SETTINGS / NAMES[1]).stat().st_mode & 0o777 == 0o600
+    assert (root.folder / SETTINGS / NAMES[0]).stat().st_mode & 0o777 == 0o640
+    checked = (root.folder / "checked").read_text()
+    tried = f"{root.folder}/{SETTINGS}/tried.new"
+    assert f"BindReadOnlyPaths={tried}/{NAMES[0]}:{root.folder}/{SETTINGS}/{NAMES[0]}" in checked
+    assert f"LoadCredential={NAMES[1]}:{tried}/{NAMES[1]}" in checked
+    # The key stays: an older one may be good no more.
+    assert update(root, "--rollback").returncode == 0
+    assert (leads_to(root, "current"), has(root)) == (OLD, (HAS[0], WANTS[1]))
+    assert update(root, "--rollback").returncode == 0
+    assert (leads_to(root, "current"), has(root)) == (NEW, WANTS)
+    # What came without others stays on the way back.
+    root.write(f"{SETTINGS}/config.toml", "[log]")
+    assert update(root, "--wheelhouse", "/wheels/0.3.0").returncode == 0
+    assert update(root, "--rollback").returncode == 0
+    assert (leads_to(root, "current"), has(root)) == (NEW, ("[log]", WANTS[1]))
+
+
+def test_settings_alone_are_tried_too(root: Root) -> None:
+    words = give(root, "wanted", WANTS)
+    ran = update(root, "--wheelhouse", f"/wheels/{OLD}", *words)
+    assert ran.returncode == 0, ran.stdout
+    assert f"release {OLD} has the new settings" in ran.stdout
+    assert (leads_to(root, "current"), has(root)) == (OLD, WANTS)
+    assert (root.folder / "started").read_text() == f"{OLD} {''.join(WANTS)}\n"
+    ran = update(root, "--wheelhouse", f"/wheels/{OLD}", *words)
+    assert "nothing was to be done" in ran.stdout
+    assert (root.folder / "started").read_text().count("\n") == 1
+    assert has(root) == WANTS
+    assert "there is no release to go back to" in update(root, "--rollback").stdout
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_settings_that_are_not_good_go_back_with_what_they_came_with(
+    root: Root, version: str
 ) -> None:
-    house, blank = root.folder / HOUSE, root.folder / "blank"
+    words = ("--wheelhouse", f"/wheels/{version}", *give(root, "wanted", ("#falls", "new")))
+    ran = update(root, *words)
+    assert ran.returncode == 1
+    assert f"release {version} was tried with new settings on" in ran.stdout
+    assert "is not good: it fell 5 times" in ran.stdout
+    assert f"release {OLD} is back, and runs" in ran.stdout
+    assert (leads_to(root, "current"), has(root)) == (OLD, HAS)
+    started = (root.folder / "started").read_text()
+    assert started.splitlines() == [f"{version} #fallsnew", f"{OLD} {''.join(HAS)}"]
+    assert "--force does it all the same" in update(root, *words).stdout
+    assert (root.folder / "started").read_text() == started
+    # With other settings it is another trial.
+    assert update(root, *words[:2], *give(root, "wanted", WANTS)).returncode == 0
+    assert (leads_to(root, "current"), has(root)) == (version, WANTS)
+
+
+def test_what_the_owner_writes_while_it_waits_is_what_it_goes_back_to(root: Root) -> None:
+    root.write("status", '{"phase": "speaking", "mode": "hold", "link": "up"}')
+    root.write("then", ASLEEP)
+    writes = f"[[ -L {HOUSE}/trial ]] || printf '[log]' >{SETTINGS}/config.toml"
+    root.tool("sleep", f"cd {root.folder} && cp then status && {{ {writes}; }}")
+    ran = update(root, "--wheelhouse", "/wheels/falls", *give(root, "wanted", WANTS))
+    assert "waiting until the box is asleep; it is speaking" in ran.stdout
+    assert "is back, with its settings" in ran.stdout
+    assert (leads_to(root, "current"), has(root)) == (OLD, ("[log]", HAS[1]))
+
+
+def test_settings_that_it_does_not_know_are_told_and_leave_nothing(root: Root) -> None:
+    root.write("check-says", "[cues] is not known\n")
+    root.write("check-status", "78")
+    for words in (["--wheelhouse", f"/wheels/{NEW}"], ["--wheelhouse", f"/wheels/{OLD}"]):
+        ran = update(root, *words, *give(root, "wanted", WANTS))
+        assert ran.returncode == 78
+        assert "[cues] is not known\n" in ran.stdout
+        assert ran.stdout.endswith("as it says above; nothing was changed\n")
+        assert (leads_to(root, "current"), has(root)) == (OLD, HAS)
+    assert not (root.folder / "started").exists()
+
+
+def test_a_key_that_is_none_is_refused(root: Root) -> None:
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}", *give(root, "wanted", ("[cues]", "a b")))
+    assert ran.returncode == 1
+    assert "that is no API key" in ran.stdout
+    assert (leads_to(root, "current"), has(root)) == (OLD, HAS)
+
+
+def test_another_board_has_no_card_before_it_is_made_ready(root: Root) -> None:
+    missing = ASLEEP.replace("open", "missing")
+    root.write("trial-status", missing)
+    root.tool("sync", f"cd {root.folder} && [[ ! -L {HOUSE}/trial ]] || cp trial-status status")
+    words = ("--wheelhouse", f"/wheels/{OLD}")
+    wanted = give(root, "wanted", ("[panel]\nbuttons = { talk = 5 }", "old"))
+    assert "it was open before" in update(root, *words, *wanted, TRIAL_LIMIT_S="2").stdout
+    assert has(root) == HAS
+    root.write("status", ASLEEP)
+    wanted = give(root, "wanted", ('[panel]\nkit = "codec-zero"', "old"))
+    ran = update(root, *words, *wanted)
+    assert ran.returncode == 0, ran.stdout
+    assert "deploy/kit.sh makes it ready" in ran.stdout
+    assert "codec-zero" in has(root)[0]
+
+
+def cut_at_every_other(
+    folder: Path, script: str, version: str, wants: tuple[str, str], number: int
+) -> int:
+    """Update a box whose power is cut before a command, then start it and update again; from that
+    number of a command on, with every other. The number that was too high."""
+    folder.mkdir()
+    root = make_box(folder)
+    house, blank, started = root.folder / HOUSE, root.folder / "blank", root.folder / "started"
     shutil.copytree(house, blank, symlinks=True)
-    words = ("--wheelhouse", f"/wheels/{version}")
-    number, was_cut = 0, True
-    while was_cut:
-        number += 1
-        was_cut = update(root, *words, cut=CUT.format(script, number)).returncode not in (0, 1)
+    words = ("--now", "--wheelhouse", f"/wheels/{version}", *give(root, "wanted", wants))
+    is_good = "falls" not in version + wants[0]
+    belong = {f"{OLD} {''.join(HAS)}", f"{version} {''.join(wants)}"}
+    while True:
+        cut = update(root, *words, cut=CUT.format(script, number))
         assert (house / "current/made-of").read_text(), number
         boot(root)
         assert not is_on_trial(root), number
-        assert leads_to(root, "current") in {OLD, NEW}, number
+        assert leads_to(root, "current") in {OLD, version}, number
         ran = update(root, *words)
-        if version == NEW:
+        if is_good:
             assert ran.returncode == 0, f"cut before command {number}: {ran.stdout}"
-            assert (leads_to(root, "current"), leads_to(root, "previous")) == (NEW, OLD), number
-            assert releases(root) == {OLD, NEW}
+            assert (leads_to(root, "current"), has(root)) == (version, wants), number
+            assert releases(root) == {OLD, version}
+            if version != OLD:  # a way back, with its settings
+                assert (house / "releases" / OLD / NAMES[0]).read_text() == HAS[0], number
         else:
             assert "is not good: it fell" in ran.stdout, number
-            assert leads_to(root, "current") == OLD, number
+            assert (leads_to(root, "current"), has(root)) == (OLD, HAS), number
+        assert set(started.read_text().splitlines()) <= belong, number
+        if cut.returncode in (0, 1):
+            return number
+        started.unlink()
+        give(root, SETTINGS, HAS)
         shutil.rmtree(house)
         shutil.copytree(blank, house, symlinks=True)
-    assert number > cuts
+        number += 2
+
+
+@pytest.mark.parametrize(
+    ("script", "version", "wants", "cuts"),
+    [
+        ("update.sh*", NEW, WANTS, 25),
+        ("update.sh*", OLD, WANTS, 20),
+        ("'trial.sh --settle'", NEW, WANTS, 8),
+        ("'trial.sh '", NEW, WANTS, 20),
+        ("'trial.sh '", "falls", WANTS, 25),
+        ("'trial.sh '", OLD, ("#falls", "new"), 25),
+    ],
+)
+def test_power_may_be_cut_before_any_command(
+    tmp_path: Path, script: str, version: str, wants: tuple[str, str], cuts: int
+) -> None:
+    def from_number(number: int) -> int:
+        return cut_at_every_other(tmp_path / str(number), script, version, wants, number)
+
+    with ThreadPoolExecutor() as pool:
+        assert min(pool.map(from_number, (1, 2))) > cuts

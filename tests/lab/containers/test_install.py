@@ -11,6 +11,7 @@ import pytest
 
 from .conftest import DEPLOY, KEY, TOP, WHEELHOUSE, TellOf, install
 from .container import Container, LabError, tree
+from .releases import PARTS
 
 UNIT = "voice-appliance"
 CONFIG = "/etc/voice-appliance/config.toml"
@@ -24,6 +25,9 @@ NOT_OURS = (
     *("/mnt", "/tmp", "/var/log", "/var/lib/systemd", "/var/cache/ldconfig"),
     *("/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-"),
 )
+# A trial that is over sooner.
+TRIAL = "/etc/systemd/system/voice-appliance-trial.service.d"
+SOON = "[Service]\\nEnvironment=TRIAL_SETTLED_S=2\\n"
 NAMES, TIMES = (r"%p %M %u %g %l\n", r"%p %M %u %g %l %T@ %s\n")
 USERS = ("cat", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 
@@ -145,9 +149,19 @@ def test_without_wheels_they_are_built_on_the_box(tmp_path: Path, tell_of: TellO
         tell_of("trixie")("installed from a checkout", time.monotonic() - began_s)
         assert is_active(box)
         assert "nothing was to be done" in box.run(*words)
-        assert box.run("find", "/root/.cache", "/var/tmp", "-type", "f", check=False).startswith(
-            "find"
-        )
+        # A checkout that was changed since is tried as any release is.
+        box.run("cp", "-r", *(f"/mnt/checkout/{part}" for part in PARTS), "/srv")
+        box.run("sh", "-c", "echo >>/srv/appliance/__init__.py")
+        box.run("sh", "-c", f"mkdir {TRIAL} && printf '{SOON}' >{TRIAL}/lab.conf")
+        began_s = time.monotonic()
+        said = box.run("env", *ours, "/srv/deploy/update.sh")
+        tell_of("trixie")("updated from a checkout", time.monotonic() - began_s)
+        current = box.run("readlink", "/opt/voice-appliance/current").removeprefix("releases/")
+        assert current.startswith(f"{VERSION}+")
+        assert f"release {current} is the current one, {VERSION} was" in said
+        assert "nothing was to be done" in box.run("env", *ours, "/srv/deploy/update.sh")
+        left = box.run("find", "/root/.cache", "/var/tmp", "-type", "f", check=False)
+        assert left.startswith("find")
 
 
 def test_an_image_is_installed_without_being_started(

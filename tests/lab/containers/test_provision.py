@@ -151,6 +151,7 @@ def test_wrong_words_are_told_before_anything_is_done(
     )
     assert status == 78
     assert '[talk] mode = "hald": wanted one of' in said
+    assert "run this again" not in said
     assert not is_active(box)
     assert "payload" not in box.run("ls", "/var/cache")
     assert "a board" not in provision(laptop, address, wheelhouse, "--kit", "nonsense")[1]
