@@ -69,18 +69,17 @@ def native_rates(name: str, *, capture: bool) -> set[int] | None:
     with contextlib.closing(_open(kind, bare(name) or name, RATES_HZ[0], RATES_HZ[0] // 50)) as pcm:
         try:
             info: dict[str, Any] = pcm.info()
-            told = {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
-            if bare(name):
-                return told
+            if not bare(name):
+                if runs := _hardware(info, capture=capture):
+                    return {runs.rate_hz} & set(RATES_HZ)
+                if info["rate"] != RATES_HZ[0]:  # what was not asked for is what it has
+                    return {info["rate"]} & set(RATES_HZ)
+                if kernel.has_card(info["card_no"]):
+                    return None
+            return {rate_hz for rate_hz in RATES_HZ if _has_rate(pcm.getrates(), rate_hz)}
         except alsaaudio.ALSAAudioError as error:
             log.info("%r does not tell its rates: %s", name, error)
             return None
-        runs = _hardware(info, capture=capture)
-    if runs is not None:
-        return {runs.rate_hz} & set(RATES_HZ)
-    if info["rate"] != RATES_HZ[0]:  # what was not asked for is what it has
-        return {info["rate"]} & set(RATES_HZ)
-    return None if kernel.has_card(info["card_no"]) else told
 
 
 def _has_rate(told: Any, rate_hz: int) -> bool:
