@@ -410,7 +410,7 @@ class Daemon:
             sound = self.echo.hear(sound)
         if self.utterances.hear(sound, trio.current_time()):
             self.tell(Event.TURN_FULL)
-        self._line.wake()
+        self._line.heard()
 
     def _played(self, sound: bytes) -> None:
         """A piece that has left the speaker."""

@@ -120,6 +120,10 @@ class Functions:
             session.say(said)
             self._house.tell(Event.STILL_THINKING)
 
+    def turn_began(self) -> None:
+        """The user said something else: what is called now is called anew."""
+        self._tools.turn_began()
+
     def cancel(self, ids: Sequence[str]) -> None:
         """The agent does not wait for these any more."""
         self._tools.cancel(ids)

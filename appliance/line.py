@@ -145,6 +145,11 @@ class Line:
         if self.session is not None:
             self.session.wake()
 
+    def heard(self) -> None:
+        """The microphone has brought a piece."""
+        if self.session is not None:
+            self.session.heard()
+
     def do(self, action: Action) -> None:
         """What the conversation wants of the line."""
         session = self.session
@@ -263,6 +268,7 @@ class Line:
         house.chronicle.user_said(text, about)
         if self._parts.config.talk.mode != Mode.HOLD.value:
             house.chronicle.utterance(about, house.utterances.unanswered_sound)
+        house.functions.turn_began()
         house.publish("you said", text=text)
         house.tell(Event.USER_TEXT)
 

@@ -128,6 +128,9 @@ class Words:
     def new_connection(self) -> None:
         self.connections += 1
 
+    def fills(self, message_bytes: int) -> bool:
+        return bool(self.waiting)
+
     def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
         assert message_bytes == PIECE
         return self.waiting.popleft() if self.waiting else None
@@ -404,6 +407,26 @@ async def test_who_is_welcomed_twice_says_the_settings_once(autojump_clock: Mock
         await trio.sleep(1)
         assert "Settings" not in peer.kinds(), "they were read before"
         assert call.session.request_id != "another"
+
+
+async def test_settings_that_are_accepted_twice_are_news_once(autojump_clock: MockClock) -> None:
+    async with talking() as (call, peer):
+        call.told.clear()
+        await peer.say(APPLIED)
+        await trio.sleep(1)
+        assert call.told == []
+        assert call.words.connections == 1
+
+
+async def test_half_a_message_wakes_nobody(autojump_clock: MockClock) -> None:
+    uplink = Utterances(Format(16000), streams=False)
+    async with talking(uplink=uplink) as (call, peer):
+        uplink.begin(sendable=True)
+        for heard_ms in (20, 40):
+            uplink.hear(sound(0.02), trio.current_time())
+            call.session.heard()
+            await trio.sleep(1)
+            assert bool(peer.sound()) is (heard_ms == 40)
 
 
 async def test_sound_is_handed_on_as_it_comes_odd_pieces_too(autojump_clock: MockClock) -> None:

@@ -285,10 +285,19 @@ async def test_a_call_that_comes_again_by_its_id_is_not_run_again(autojump_clock
             one.call("lamps", {"level": 1}, call_id="fc_7")
             await settle()
         assert len(commands.begun) == len(one.answers) == 1
-        one.tools.cancel_all()
-        one.call("lamps", {"level": 1}, call_id="fc_7")
+        one.call("lamps", {"level": 2}, call_id="fc_7")
         await settle()
-        assert len(commands.begun) == 2, "another connection numbers anew"
+        assert len(commands.begun) == 2, "another call, though of the same id"
+        for begin_anew in (
+            one.tools.cancel_all,
+            one.tools.turn_began,
+            lambda: one.tools.cancel(["fc_7"]),
+        ):
+            begun = len(commands.begun)
+            begin_anew()
+            one.call("lamps", {"level": 1}, call_id="fc_7")
+            await settle()
+            assert len(commands.begun) == begun + 1
 
 
 async def test_a_call_before_anybody_serves_is_kept() -> None:

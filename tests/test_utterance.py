@@ -283,6 +283,19 @@ def test_what_was_taken_is_not_taken_for_speech_again() -> None:
     assert words.unheard
 
 
+def test_what_was_taken_does_not_go_again_with_what_follows() -> None:
+    words = Utterances(FORM, streams=True)
+    words.begin(sendable=True)
+    words.hear(sound(100, begins=9000), 2.0)
+    drain(words, 2.0)
+    words.mark_speech()
+    words.take(by_text=True, now_s=2.3)
+    words.hear(sound(10, begins=20000), 2.5)
+    words.connection_over()
+    words.new_connection()
+    assert sent(drain(words, 3.0)) == sound(10, begins=20000)
+
+
 def test_a_stream_keeps_everything_from_the_press_until_it_was_sent() -> None:
     words = Utterances(FORM, streams=True)
     words.begin(sendable=True)

@@ -77,6 +77,9 @@ class Uplink(Protocol):
     def new_connection(self) -> None:
         """Begin with the first sample that is kept."""
 
+    def fills(self, message_bytes: int) -> bool:
+        """Whether what is being heard fills a message by now."""
+
     def read(self, message_bytes: int, now_s: float) -> bytes | EndOfTurn | None:
         """The next piece, the end of a turn, or None."""
 
@@ -176,6 +179,11 @@ class Session:
             self._end(AgentLost(Trouble.LINK_LOST, f"{MESSAGES_MAX} messages could not be sent"))
         else:
             self._messages.append(frame)
+            self.wake()
+
+    def heard(self) -> None:
+        """The microphone has brought a piece: half a message is not worth a wake."""
+        if self._uplink.fills(self._message_bytes):
             self.wake()
 
     def want_proof(self) -> None:
@@ -315,7 +323,7 @@ class Session:
                 if self._over.is_set():
                     continue  # nothing of a session that was hung up is heard
                 if isinstance(frame, bytes):
-                    with _our_own():
+                    with _OUR_OWN:
                         self._hear(self._from_wire(frame))
                 else:
                     self._understand(self._dialect.decode(frame))
@@ -334,8 +342,9 @@ class Session:
                 self.request_id = self.request_id or request_id
                 self._say_settings()
             case SettingsApplied():
-                if not self._applied:
-                    self._uplink.new_connection()
+                if self._applied:
+                    return  # once is news
+                self._uplink.new_connection()
                 self._applied = True
                 self.wake()
             case UserText():
@@ -353,7 +362,7 @@ class Session:
                 log.warning("%s: it is passed over", complaint)
             case _:
                 pass
-        with _our_own():
+        with _OUR_OWN:
             self._tell(message)
 
     def _say_settings(self) -> None:
@@ -429,7 +438,7 @@ class Session:
         return self._tail(now_s)
 
     def _end_turn(self, number: int) -> str | None:
-        with _our_own():
+        with _OUR_OWN:
             self._tell(TurnSent(number))
         if self._can_end_turn:
             self._end_turn_said = True
@@ -472,13 +481,19 @@ def _closed(reason: trio_websocket.CloseReason | None) -> AgentError:
     return AgentLost(Trouble.LINK_LOST, f"the server closed: {words}")
 
 
-@contextmanager
-def _our_own() -> Iterator[None]:
+class _OurOwn:
     """What goes wrong in the rest of the house is no fault of the link."""
-    try:
-        yield
-    except FOREIGN as error:
-        raise AssertionError("what was told of the link has failed") from error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FOREIGN):
+            msg = "what was told of the link has failed"
+            raise AssertionError(msg) from error  # noqa: TRY004  # no type is wrong
+
+
+_OUR_OWN = _OurOwn()  # one for all: it is entered with each piece of sound
 
 
 @contextmanager

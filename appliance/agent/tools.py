@@ -186,7 +186,7 @@ class Tools:
         self._confirmation_over = confirmation_over
         self._asking = trio.Lock()
         self._running: set[_Running] = set()  # and those that wait to be
-        self._called: set[str] = set()  # ids, of one connection
+        self._called: set[Call] = set()  # in this turn; ids alone may be anything
         self._begin, self._begun = trio.open_memory_channel[_Running](RUNNING_MAX)
 
     def functions(self) -> tuple[Function, ...]:
@@ -211,16 +211,16 @@ class Tools:
     def call(self, call: Call, answer: Answer) -> None:
         """Have a function called, and `answer` with what came of it, once.
 
-        Calls that the server makes itself are none of ours, and what was called before in this
-        connection, by its id, is not done again.
+        Calls that the server makes itself are none of ours, and a request that comes twice in one
+        turn is done once.
         """
         if not call.is_ours:
             return
-        if call.id in self._called:
+        if call in self._called:
             log.warning("a function was called again by the id of an earlier call: it is not run")
             return
         if call.id:
-            self._called.add(call.id)
+            self._called.add(call)
         if len(self._running) >= RUNNING_MAX:
             log.warning("a call of a function found %d running", RUNNING_MAX)
             words = "This box is busy with other functions; try again later."
@@ -233,9 +233,14 @@ class Tools:
     def cancel(self, ids: Iterable[str]) -> None:
         """End the calls of these ids, their commands too, and answer nothing to them."""
         unwanted = set(ids)
+        self._called = {call for call in self._called if call.id not in unwanted}
         for running in self._running:
             if running.call.id in unwanted:
                 running.scope.cancel()
+
+    def turn_began(self) -> None:
+        """The user said something else: what is called now is called anew."""
+        self._called.clear()
 
     def cancel_all(self) -> None:
         """End every call and answer nothing: the connection is over."""

@@ -95,7 +95,8 @@ class Player(ABC):
     async def _play(self, look: Look, *, until: trio.Event) -> None:
         for lit, lasts_s in cycle(look.pattern):
             self._set(look, lit=lit)
-            with trio.move_on_after(self._stays_s(lit=lit) if look.is_steady else lasts_s):
+            stays_s = self._stays_s(lit=lit) if look.is_steady else lasts_s
+            with trio.CancelScope(relative_deadline=stays_s):
                 await until.wait()
                 return
 

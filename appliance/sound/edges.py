@@ -64,6 +64,8 @@ class Glide:
 
     def amplified(self, sound: bytes, gain: float) -> bytes:
         """Sound at a gain of 0 to 1, or on the way to it."""
+        if gain == self._gain:
+            return amplified(sound, gain)
         now = gain if self._gain is None or not self._frames else self._gain
         missing = ceil(round(abs(gain - now) * self._frames, 6))
         samples = memoryview(sound).cast("h")[:missing]

@@ -156,6 +156,10 @@ class Plug(Generic[S]):
             self._is_to_reopen = True
             self._stir()
 
+    def stay(self) -> None:
+        """Not now, if it has not been closed yet: it is wanted. Never waits."""
+        self._is_to_reopen = False
+
     @asynccontextmanager
     async def given_back(self) -> AsyncIterator[None]:
         """No card is open within. Waits until one that is open stands still and was closed."""

@@ -86,6 +86,9 @@ class Tuning:
         unasked = self._unasked
         if unasked and self._is_quiet():
             unasked[0].reopen()
+        else:
+            for plug in self._plugs.values():
+                plug.stay()
 
     @property
     def _unasked(self) -> list[Plug[Any]]:

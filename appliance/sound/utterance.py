@@ -181,6 +181,11 @@ class Utterances:
             for one in self._queue
         )
 
+    def fills(self, message_bytes: int) -> bool:
+        """Whether a whole message of the open utterance waits."""
+        one = self._open
+        return one is not None and one.length - one.cursor >= message_bytes
+
     @property
     def is_open(self) -> bool:
         """Whether sound is being kept."""
@@ -271,10 +276,14 @@ class Utterances:
             one.let_go(position)
 
     def _let_sent_silence_go(self, one: Utterance) -> None:
-        """All that was sent, but from a second before the first sound that is none."""
+        """All that was sent, but from a second before the first sound that is none.
+
+        And all that was taken: who went on before his text was here loses that beginning, rather
+        than be answered twice.
+        """
         if self._streams and not one.speech:
             before = self._first_loud(one) - self._form.bytes_of(BEFORE_SPEECH_S)
-            one.let_go(min(before, one.cursor))
+            one.let_go(min(max(before, one.taken), one.cursor))
 
     def _first_loud(self, one: Utterance) -> int:
         """Where the open turn begins to be louder than a quiet room; its length if nowhere."""
