@@ -147,6 +147,7 @@ make_settings() {
     local release=$1 file=$2 replaces=$3 kit=$4 from=$CONFIG
     if [[ ! -d $SETTINGS ]]; then install -d -m 755 "$SETTINGS"; fi
     if [[ -n $file && ($replaces == yes || ! -e $CONFIG) ]]; then
+        [[ -f $file ]] || give_up "the settings, $file, are read more than once: a file is wanted"
         from=$file
     elif [[ ! -e $CONFIG ]]; then
         from=$RELEASES/$release/$SHARE/deploy/config.toml

@@ -95,10 +95,10 @@ install_all() {
     STEP="making the service's user"
     make_account
     STEP="writing the settings"
-    drop_settings # if some are on trial: who installs has the last word
     make_settings "$RELEASE" "$config" "$replaces" "$kit"
     STEP="storing the key"
     store_key "$key_file"
+    forget_the_trial # if there is one: who installs has the last word
     STEP="switching to the release"
     switch_to "$RELEASE"
     STEP="linking the service"

@@ -138,7 +138,6 @@ switch_to() {
     [[ -n $(made_of "$release") ]] || give_up "release $release is not whole"
     if [[ -n $before ]]; then lead previous "$before"; fi
     lead current "$release"
-    rm -f "$TRIAL"
     did "release $release is the current one${before:+, $before was}"
     remove_old
 }

@@ -4,7 +4,7 @@
 #
 #   /etc/voice-appliance/tried    what is on trial: settings, key, or one of them; and `release`, the
 #                                 name of the release that they are for
-#   /etc/voice-appliance/kept     what lay there of these before
+#   /etc/voice-appliance/kept     what lay there of these before; one that is not in it did not
 #   releases/VERSION/config.toml  the settings that a release had before another came with others:
 #                                 `update.sh --rollback` brings them back with it. Keys do not go
 #                                 back that way: one that was replaced may have been withdrawn
@@ -25,12 +25,14 @@ lay_out() {
     local release=$1 config=$2 key_file=$3 key
     drop_settings
     mkdir -m 700 "$TRIED.new"
-    if [[ -n $config ]] && ! cmp -s "$config" "$CONFIG"; then
+    if [[ -n $config ]]; then
+        # It may be a pipe, which is read once.
         install -m 640 -g "$NAME" "$config" "$TRIED.new/$SETTINGS_NAME"
+        if cmp -s "$TRIED.new/$SETTINGS_NAME" "$CONFIG"; then rm "$TRIED.new/$SETTINGS_NAME"; fi
     fi
     if [[ -n $key_file ]]; then
         key=$(read_key "$key_file")
-        if [[ $key != "$(cat "$KEY")" ]]; then
+        if [[ $key != "$(cat "$KEY" 2>/dev/null)" ]]; then
             (umask 077 && printf '%s' "$key" >"$TRIED.new/$KEY_NAME")
         fi
     fi
@@ -47,7 +49,7 @@ keep_settings() {
     if ! are_laid_out; then return; fi
     mkdir -m 700 "$KEPT"
     for it in "$SETTINGS_NAME" "$KEY_NAME"; do
-        if [[ -e $TRIED.new/$it ]]; then cp -p "$SETTINGS/$it" "$KEPT/"; fi
+        if [[ -e $TRIED.new/$it && -e $SETTINGS/$it ]]; then cp -p "$SETTINGS/$it" "$KEPT/"; fi
     done
     sync -f "$SETTINGS"
 }
@@ -75,6 +77,10 @@ settle() {
     local from=$KEPT it
     if they_apply; then from=$TRIED; fi
     for it in "$SETTINGS_NAME" "$KEY_NAME"; do
+        if [[ -e $TRIED/$it && ! -e $from/$it ]]; then
+            rm -f "$SETTINGS/$it"
+            sync -f "$SETTINGS"
+        fi
         if [[ ! -e $from/$it ]] || cmp -s "$from/$it" "$SETTINGS/$it"; then continue; fi
         cp -p "$from/$it" "$SETTINGS/$it.new"
         sync "$SETTINGS/$it.new"
@@ -84,6 +90,13 @@ settle() {
 }
 
 drop_settings() { rm -rf "$TRIED" "$TRIED.new" "$KEPT"; }
+
+# Leaves all as it is, on trial no more. What it would go back to is dropped when no boot asks for it.
+forget_the_trial() {
+    rm -f "$TRIAL"
+    sync -f "$HOUSE"
+    drop_settings
+}
 
 # Prints the file of the settings that a release had, if the one after it came with others.
 settings_of() {

@@ -13,7 +13,8 @@
 # On trial is what `current` leads to, while there is `trial`, which leads to the one to fall back
 # to. Both are changed by rename, and `trial` goes last: so whatever is cut, the next boot either
 # judges again or finds that they lead to the same, that no settings apply, and that nothing is on
-# trial.
+# trial. And settings that cannot be put in place, since the disk is full, stay on trial, for the
+# next boot: what was kept is dropped only when what applies lies in its place.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=deploy/ground.sh
@@ -108,14 +109,13 @@ is_good() {
 
 # The next release is another's to judge.
 end_trial() {
-    rm -f "$TRIAL"
-    sync -f "$HOUSE"
+    forget_the_trial
     rm -f "$BEFORE"
-    drop_settings
     remove_old
 }
 
 keep() {
+    settle
     if [[ $NEW != "$OLD" ]]; then
         note_settings "$OLD" "$NEW"
         lead previous "$OLD"
@@ -140,6 +140,7 @@ fall_back() {
     cat "$mark" >&2
     lead current "$OLD"
     withdraw
+    settle
     restart || true # it is started again and again, as ever
     end_trial
     say "release $OLD is back${WITH:+, with its settings}"
@@ -155,6 +156,7 @@ fi
 OLD=$(led_to trial) NEW=$(led_to current) BEFORE=$RELEASES/$(led_to current)/status-before REASON=""
 WITH=$(with_them)
 if [[ $OLD == "$NEW" && -z $WITH ]]; then
+    settle
     end_trial
     exit
 fi

@@ -117,6 +117,8 @@ refuse_a_bad_one() {
 # in the places of those that are there, and without the folder that the running one has in /run.
 check_release() {
     local folder=$RELEASES/$1 config=$TRIED.new/$SETTINGS_NAME key=$TRIED.new/$KEY_NAME status it
+    local had=no
+    if [[ -e $CONFIG ]]; then had=yes; fi
     if [[ ! -e $config ]]; then config=""; fi
     if [[ ! -e $key ]]; then key=""; fi
     rm -rf "$CHECK_FILE.d" "$CHECK_SAID"
@@ -143,6 +145,8 @@ END
         if ((status == 0)); then status=1; fi # it was ended, or could not begin
     fi
     rm -rf "$CHECK_FILE"{,.d}
+    # Where there were none, systemd makes an empty file, to lay them over.
+    if [[ $had == no && ! -s $CONFIG ]]; then rm -f "$CONFIG"; fi
     if ((status == 0)); then return; fi
     if [[ -s $CHECK_SAID ]]; then
         cat "$CHECK_SAID" >&2
@@ -192,8 +196,10 @@ wait_until_asleep() {
 }
 
 names_another_board() {
+    local was=""
+    if [[ -e $CONFIG ]]; then was=$(name_the_kit "$CONFIG"); fi
     [[ -e $TRIED.new/$SETTINGS_NAME &&
-        $(name_the_kit "$TRIED.new/$SETTINGS_NAME") != "$(name_the_kit "$CONFIG")" ]]
+        $(name_the_kit "$TRIED.new/$SETTINGS_NAME") != "$was" ]]
 }
 
 # From here on the next boot judges, if we do not come to it.

@@ -40,6 +40,11 @@ def test_systemd_understands_it(unit: Path, tmp_path: Path) -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_its_start_has_a_limit(unit: Path) -> None:
+    assert re.search(r"^TimeoutStartSec=\d", unit.read_text(), flags=re.MULTILINE)
+
+
 def test_the_sandbox_is_tight(tmp_path: Path) -> None:
     told = analyze("security", "--offline=true", with_a_program(UNIT, tmp_path)).stdout
     exposure = re.search(r"exposure level for \S+: ([\d.]+)", told)

@@ -39,6 +39,12 @@ make_release() {{
 }}
 name_the_kit() {{ sed -n 's/^kit = //p' "$1"; }}
 """
+INSTALLING = """
+look_at_the_machine() { :; }
+install_packages() { :; }
+check_python() { :; }
+try_settings() { ! grep -q wrong "$2" || exit "$WRONG_SETTINGS"; }
+"""
 # The service runs what is current; releases that are named so fall.
 # Before each start comes what the unit wants before it.
 SYSTEMCTL = """
@@ -61,6 +67,7 @@ case "$*" in
     boot) start && exec "$0" start voice-appliance-trial.service ;;
     "start voice-appliance-check.service")
         cat {0}/run/systemd/system/*check*.d/zz* >{0}/checked
+        ! grep -q BindReadOnlyPaths {0}/checked || : >>"$settings/config.toml"
         if [[ -e {0}/check-says ]]; then
             cp {0}/check-says {0}/run/voice-appliance-check
             exit 1
@@ -78,7 +85,7 @@ HAS, WANTS = ("[talk]", "old"), ("[cues]", "new")
 # what runs.
 CHANGING = (
     "swap|judge|lead|keep|fall_back|end_trial|remove_old|remove_release"
-    "|keep_settings|try_them|withdraw|settle|note_settings|drop_settings"
+    "|keep_settings|try_them|withdraw|settle|note_settings|forget_the_trial|drop_settings"
 )
 CUT = f"""
 set -T
@@ -98,7 +105,7 @@ def root(tmp_path: Path) -> Root:
 
 def make_box(folder: Path) -> Root:
     root = Root(folder)
-    for name in ("update.sh", "trial.sh"):
+    for name in ("update.sh", "trial.sh", "install.sh"):
         script = root.deploy / name
         text = script.read_text()
         script.write_text(re.sub(r"\(\(EUID == 0\)\)", "true", text))
@@ -386,6 +393,87 @@ def test_settings_that_it_does_not_know_are_told_and_leave_nothing(root: Root) -
         assert ran.stdout.endswith("as it says above; nothing was changed\n")
         assert (leads_to(root, "current"), has(root)) == (OLD, HAS)
     assert not (root.folder / "started").exists()
+
+
+def test_settings_may_come_through_a_pipe(root: Root) -> None:
+    words = give(root, "wanted", WANTS)
+    reads, writes = os.pipe()
+    os.write(writes, WANTS[0].encode())
+    os.close(writes)
+    words[1] = f"/proc/{os.getpid()}/fd/{reads}"
+    ran = update(root, "--wheelhouse", f"/wheels/{NEW}", *words)
+    os.close(reads)
+    assert ran.returncode == 0, ran.stdout
+    assert has(root) == WANTS
+
+
+def test_who_installs_is_told_that_settings_are_read_more_than_once(root: Root) -> None:
+    os.mkfifo(fifo := root.folder / "fifo")
+    ran = install_over(root, OLD, "--config", str(fifo))
+    assert ran.returncode == 1
+    assert f"{fifo}, are read more than once: a file is wanted" in ran.stdout
+    assert has(root) == HAS
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("is_good", [True, False])
+def test_what_is_missing_is_mended_and_goes_back_to_nothing(
+    root: Root, name: str, is_good: bool
+) -> None:
+    (root.folder / SETTINGS / name).unlink()
+    wants = WANTS if is_good else ("#falls", "new")
+    ran = update(root, "--wheelhouse", f"/wheels/{OLD}", *give(root, "wanted", wants))
+    assert (ran.returncode == 0) is is_good, ran.stdout
+    assert "No such file" not in ran.stdout
+    if is_good:
+        assert has(root) == WANTS
+    else:
+        assert "is back, with its settings" in ran.stdout
+        assert {file.name for file in (root.folder / SETTINGS).iterdir()} == {*NAMES} - {name}
+    assert not is_on_trial(root)
+
+
+@pytest.mark.parametrize("wants", [WANTS, ("#falls", "new")])
+def test_settings_that_find_no_room_stay_on_trial(root: Root, wants: tuple[str, str]) -> None:
+    is_good = wants == WANTS
+    # The disk is full when what applies is put in place: at first, or on the way back.
+    full = "true" if is_good else f"[[ ! -e {root.folder}/{SETTINGS}/tried/release ]]"
+    root.tool("cp", f'[[ ${{@: -1}} != *.new ]] || ! {full} || exit 1\nexec /usr/bin/cp "$@"')
+    words = ("--wheelhouse", f"/wheels/{OLD}", *give(root, "wanted", wants))
+    for _ in range(2):
+        ran = update(root, *words)
+        assert ran.returncode == 1
+        assert "nobody has judged" in ran.stdout
+        assert is_on_trial(root)
+        assert (root.folder / SETTINGS / "kept" / NAMES[0]).read_text() == HAS[0]
+    (root.tools / "cp").unlink()
+    boot(root)
+    assert has(root) == (WANTS if is_good else HAS)
+    assert not is_on_trial(root)
+
+
+def install_over(root: Root, version: str, *words: str) -> Ran:
+    """The installer, on a machine that has all it wants."""
+    with (root.deploy / "release.sh").open("a") as file:
+        file.write(INSTALLING)
+    words = ("--wheelhouse", f"/wheels/{version}", "--replace-config", "--no-start", *words)
+    return root.run("install.sh", *words)
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_who_installs_ends_a_trial_when_the_settings_are_good(root: Root, version: str) -> None:
+    cut = CUT.format("'trial.sh '", 1)
+    update(root, "--wheelhouse", f"/wheels/{NEW}", *give(root, "wanted", WANTS), cut=cut)
+    assert (is_on_trial(root), leads_to(root, "current")) == (True, NEW)
+    ran = install_over(root, version, *give(root, "wrong", ("#wrong", "key")))
+    assert ran.returncode == 78
+    assert is_on_trial(root)
+    assert (root.folder / SETTINGS / "kept" / NAMES[0]).read_text() == HAS[0]
+    ran = install_over(root, version, *give(root, "wanted", ("[log]", "key")))
+    assert ran.returncode == 0, ran.stdout
+    assert not is_on_trial(root)
+    boot(root)
+    assert (leads_to(root, "current"), has(root)) == (version, ("[log]", "key"))
 
 
 def test_a_key_that_is_none_is_refused(root: Root) -> None:

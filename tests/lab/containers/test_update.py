@@ -233,3 +233,17 @@ def test_power_may_be_cut_at_any_step(
         assert_it_runs(box, VERSION, OURS)
         assert box.run("ls", RELEASES).split() == [VERSION]
     assert_no_trial_left_anything(box)
+
+
+@pytest.mark.parametrize("settings", [BAD, THEIRS])
+def test_settings_that_are_missing_are_mended_by_new_ones(box: Container, settings: str) -> None:
+    box.run("rm", CONFIG)
+    write(box, "/srv/new.toml", settings)
+    if settings == THEIRS:
+        update(box, GOOD, "--config", "/srv/new.toml")
+        assert_it_runs(box, GOOD, THEIRS)
+        assert_no_trial_left_anything(box)
+    else:
+        with pytest.raises(LabError, match=f"{VERSION} is back, and runs"):
+            update(box, GOOD, "--config", "/srv/new.toml")
+        assert box.run("ls", "/etc/voice-appliance").split() == ["deepgram-api-key"]
