@@ -217,7 +217,10 @@ class Speaker:
     async def _step(self, card: Playback) -> None:
         """Give the card what it has room for, tell what has left it, wait for more of either."""
         self._plug.moved()
-        queued = self._fill(card)
+        self._fill(card)
+        queued = (
+            card.queued_frames()
+        )  # asked anew: a sound server's count leaps as it is written to
         self._report(self._written - queued)
         if self._runs:  # telling it may have led to a hush
             stalls_s = self._check_pace(self._written - queued)
@@ -270,16 +273,13 @@ class Speaker:
         self._lead_in = card.form.frames_of(self._lead_in_s)
         self._fill(card)
 
-    def _fill(self, card: Playback) -> int:
+    def _fill(self, card: Playback) -> None:
         """Write what there is, as far as there is room; silence only when the card runs empty.
 
         As late as that, because what the network is late with may still come in time.
-
-        Returns:
-            Frames that the card holds then.
         """
         self._lead(card)
-        queued, written = card.queued_frames(), self._written
+        queued = card.queued_frames()
         room = card.buffer_frames - queued - max(self._lead_in, self._edges.room)
         if room > 0 and self._answers.flows(trio.current_time()):
             self._give(card, room)
@@ -290,7 +290,6 @@ class Speaker:
                 self._last_real = self._written
             to_border = -self._written % card.period_frames
             self._write(card, bytes((to_border + card.period_frames) * SAMPLE_BYTES))
-        return queued + self._written - written
 
     def _lead(self, card: Playback) -> None:
         """As much of a long lead-in as there is room for; its end is written with the sound."""
