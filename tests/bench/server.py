@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from .wire import BINARY, CLOSE, TEXT, Wire
+from .wire import BINARY, CLOSE, PING, PONG, TEXT, Wire
 
 RATE_HZ = 16000
 LOUD = 500  # of 32767, as the lab has it
@@ -138,6 +138,8 @@ class Server:
                 line.sound.append((time.monotonic(), payload))
             elif opcode == TEXT:
                 self._take(line, json.loads(payload)["type"])
+            elif opcode == PING:  # else the daemon takes it for dead, as it should
+                wire.send(PONG, payload)
             elif opcode == CLOSE and not self._manners.get("never_closes"):
                 wire.send(CLOSE, payload)
                 break
