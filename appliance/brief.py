@@ -39,10 +39,11 @@ from appliance.agent.messages import (
 )
 from appliance.config import Settings as Config
 from appliance.sound.pcm import Format
+from appliance.words import WORDS_MAX
 
 BY_PRESSING = "The user cannot interrupt you by voice, only by pressing a button."
 BY_SPEAKING = "The user can interrupt you at any time by speaking."
-PROMPT_MAX = 25_000  # characters, by the API's own limit
+PROMPT_MAX = WORDS_MAX
 
 DIALECTS: dict[str, Dialect] = {v1.NAME: v1, early_access.NAME: early_access}
 

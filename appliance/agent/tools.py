@@ -2,8 +2,8 @@
 
 Whatever the agent asks for is answered in words that it can make something of: what it did wrong,
 what failed, what took too long. A call that is never answered is a turn that never ends. There
-are two exceptions, both because nobody waits any more: a call that was cancelled, and a
-conversation that is over.
+are three exceptions, because nobody waits any more, or for one answer only: a call that was
+cancelled, a conversation that is over, and a call that comes a second time in one turn.
 
 A command gets the arguments as JSON on its standard input and answers on its standard output.
 How it is run is handed in (`host.command.run`).

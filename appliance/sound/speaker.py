@@ -218,9 +218,8 @@ class Speaker:
         """Give the card what it has room for, tell what has left it, wait for more of either."""
         self._plug.moved()
         self._fill(card)
-        queued = (
-            card.queued_frames()
-        )  # asked anew: a sound server's count leaps as it is written to
+        # Asked anew: a sound server's count leaps when it is written to.
+        queued = card.queued_frames()
         self._report(self._written - queued)
         if self._runs:  # telling it may have led to a hush
             stalls_s = self._check_pace(self._written - queued)
